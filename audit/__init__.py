@@ -1,0 +1,1 @@
+"""Hash-chained events, live_at(T), verification."""

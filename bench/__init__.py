@@ -1,0 +1,1 @@
+"""Side-by-side benchmarks against the proxies a user would otherwise run."""

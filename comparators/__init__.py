@@ -1,0 +1,1 @@
+"""Payload readers and comparators: how far apart are two predictions? Pure."""

@@ -1,0 +1,1 @@
+"""From an answer's bytes to a Prediction, one module a payload protocol."""

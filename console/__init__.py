@@ -1,0 +1,1 @@
+"""Human faces: the pointsman command line (and, later, the web console)."""

@@ -1,0 +1,1 @@
+"""The vocabulary as frozen types. Pure, standard library only."""

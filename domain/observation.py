@@ -1,0 +1,86 @@
+"""What was seen: one arm's outcome, two of them as a pair, and what a comparator finds in the pair."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from domain.routing import Arm
+
+
+class Outcome(enum.StrEnum):
+    """How an arm's part of an exchange ended."""
+
+    ANSWERED = "answered"
+    CONNECT = "connect"  # no connection: refused, unreachable, connect timeout
+    TIMEOUT = "timeout"  # the answer was not whole in time
+    PROTOCOL = "protocol"  # bytes that are not HTTP, or closed before the answer was whole
+    OVERSIZE = "oversize"  # whole, but longer than we keep: no body
+    ABANDONED = "abandoned"  # the client left before the answer was whole: says nothing about the arm
+    OVERLOAD = "overload"  # our own limits: says nothing about the arm
+
+    @property
+    def blames_the_arm(self) -> bool:
+        """Whether this outcome is the model server's fault."""
+        return self in _FAULTS
+
+
+_FAULTS = frozenset({Outcome.CONNECT, Outcome.TIMEOUT, Outcome.PROTOCOL})
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One arm's frozen outcome. `status` is 0 when no head came; `latency` in seconds, request to last byte."""
+
+    version: str
+    outcome: Outcome
+    status: int
+    latency: float
+    body: bytes
+
+    @property
+    def ok(self) -> bool:
+        """Answered with a 2xx status."""
+        return self.outcome is Outcome.ANSWERED and 200 <= self.status < 300
+
+    @property
+    def failed(self) -> bool:
+        """An error of the arm: its server's fault, or any answer that is not 2xx."""
+        if self.outcome is Outcome.ANSWERED:
+            return not 200 <= self.status < 300
+        return self.outcome.blames_the_arm
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two observations of the same request, one per arm.
+
+    `unit` is a 64-bit keyed digest of the unit, 0 when the request had none; `at` is the wall clock
+    (seconds since the epoch) when the exchange began; `served` is the arm whose answer the client got.
+    """
+
+    request_id: str
+    endpoint: str
+    unit: int
+    generation: int
+    served: Arm
+    at: float
+    incumbent: Observation
+    candidate: Observation
+
+
+@dataclass(frozen=True, slots=True)
+class Divergence:
+    """A comparator's finding on one pair.
+
+    `score` in [0, 1]; `flip` when a user would call it another prediction; `reason` for an operator;
+    confidences in [0, 1] where the prediction has one; labels where it is a class.
+    """
+
+    score: float
+    flip: bool
+    reason: str
+    incumbent_confidence: float | None = None
+    candidate_confidence: float | None = None
+    incumbent_label: str | None = None
+    candidate_label: str | None = None

@@ -1,0 +1,1 @@
+"""Releases: the plan whose stages move by evidence; promotion gates and drills will live here."""

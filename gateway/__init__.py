@@ -1,0 +1,1 @@
+"""The data plane: HTTP exchange, upstream pools, head parsing, worker, supervisor."""

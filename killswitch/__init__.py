@@ -1,0 +1,1 @@
+"""Evidence, guards, the kill state and its stores."""

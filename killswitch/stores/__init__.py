@@ -1,0 +1,1 @@
+"""Where kill state and evidence are kept."""

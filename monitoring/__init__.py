@@ -1,0 +1,1 @@
+"""Prediction log, labels and accuracy by cohort, drift profiles, diagnosis, metrics."""

@@ -1,0 +1,1 @@
+"""Lineage: what a version was made of (local YAML, MLflow over REST)."""

@@ -1,0 +1,1 @@
+"""Which requests to mirror, joining pairs, bounds, and the link from worker to control process."""

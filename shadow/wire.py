@@ -1,0 +1,157 @@
+"""What worker and control process say to each other over the unix socket.
+
+A frame is a 4-byte big-endian length and a msgpack message. Batches carry the worker's `session` (unique
+per process) and a `sequence` that counts up from 1; the control process answers `Acknowledged` when what
+it learned from a batch is kept for good, and ignores a sequence it already kept. So a batch is counted
+exactly once, however often the link breaks.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+import msgspec
+
+from domain.observation import Pair
+from domain.snapshot import Snapshot
+
+MAX_FRAME = 256 * 1024 * 1024
+"""Bytes. A longer frame is not ours: the link is cut."""
+
+_LENGTH = struct.Struct(">I")
+
+
+class RequestCounts(msgspec.Struct, frozen=True, array_like=True):
+    """Deltas of one (endpoint, version, arm, status): requests, and their latency histogram in seconds."""
+
+    endpoint: str
+    version: str
+    arm: str
+    status: int
+    requests: int
+    buckets: list[int]  # one count per bound of LATENCY_BOUNDS and one above
+    seconds: float
+
+
+class OverheadCounts(msgspec.Struct, frozen=True, array_like=True):
+    """Deltas of the time the gateway itself added, per endpoint, sampled."""
+
+    endpoint: str
+    buckets: list[int]  # one count per bound of OVERHEAD_BOUNDS and one above
+    seconds: float
+
+
+class MirrorCounts(msgspec.Struct, frozen=True, array_like=True):
+    """Deltas of mirrors by outcome: paired, dropped, failed, timeout."""
+
+    endpoint: str
+    outcome: str
+    count: int
+
+
+class Hello(msgspec.Struct, frozen=True, tag=True):
+    """First on every connection: who is there, and which snapshot it serves from."""
+
+    worker: int
+    session: str
+    generation: int
+    pid: int
+
+
+class Batch(msgspec.Struct, frozen=True, tag=True):
+    """Pairs in the order they completed, and metric deltas. `dropped` counts what the bounds cost, by reason."""
+
+    session: str
+    sequence: int
+    pairs: list[Pair]
+    requests: list[RequestCounts]
+    overhead: list[OverheadCounts]
+    mirrors: list[MirrorCounts]
+    dropped: dict[str, int]
+
+
+class Applied(msgspec.Struct, frozen=True, tag=True):
+    """The worker decides by `generation` now: no request is admitted under an older one."""
+
+    generation: int
+
+
+class BreakerOpened(msgspec.Struct, frozen=True, tag=True):
+    """This worker stopped asking the candidate by itself after consecutive hard failures.
+
+    `served_at` is the wall clock at which this worker last began an answer from the candidate, 0 if never.
+    """
+
+    endpoint: str
+    version: str
+    generation: int
+    errors: int
+    reason: str
+
+
+class Publish(msgspec.Struct, frozen=True, tag=True):
+    """Serve from this snapshot, unless a newer one is served already."""
+
+    snapshot: Snapshot
+
+
+class Acknowledged(msgspec.Struct, frozen=True, tag=True):
+    """Everything up to `sequence` is kept; the worker may forget it."""
+
+    session: str
+    sequence: int
+
+
+FromWorker = Hello | Batch | Applied | BreakerOpened
+ToWorker = Publish | Acknowledged
+
+_encoder = msgspec.msgpack.Encoder()
+_from_worker: msgspec.msgpack.Decoder[FromWorker] = msgspec.msgpack.Decoder(FromWorker)
+_to_worker: msgspec.msgpack.Decoder[ToWorker] = msgspec.msgpack.Decoder(ToWorker)
+
+
+def frame(message: FromWorker | ToWorker) -> bytes:
+    """`message` as bytes for the socket."""
+    payload = _encoder.encode(message)
+    return _LENGTH.pack(len(payload)) + payload
+
+
+def decode_from_worker(payload: bytes | memoryview) -> FromWorker:
+    """Raises msgspec.DecodeError (ValidationError) for anything that is not one of our messages."""
+    return _from_worker.decode(payload)
+
+
+def decode_to_worker(payload: bytes | memoryview) -> ToWorker:
+    """Raises msgspec.DecodeError (ValidationError) for anything that is not one of our messages."""
+    return _to_worker.decode(payload)
+
+
+class FrameBuffer:
+    """Cuts a byte stream into frame payloads."""
+
+    def __init__(self) -> None:
+        self._held = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Yield every payload that is whole now. Raises ValueError for a frame over MAX_FRAME."""
+        held = self._held
+        held += data
+        at = 0
+        while len(held) - at >= 4:
+            (length,) = _LENGTH.unpack_from(held, at)
+            if length > MAX_FRAME:
+                raise ValueError(f"a frame of {length} bytes is over the limit of {MAX_FRAME}")
+            if len(held) - at - 4 < length:
+                break
+            yield bytes(held[at + 4 : at + 4 + length])
+            at += 4 + length
+        if at:
+            del held[:at]
+
+
+LATENCY_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Upper bounds in seconds of `pointsman_request_duration_seconds`."""
+
+OVERHEAD_BOUNDS = (0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05)
+"""Upper bounds in seconds of `pointsman_gateway_overhead_seconds`."""

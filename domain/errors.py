@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from domain.routing import Arm
+
 
 class PointsmanError(Exception):
     """Root of the tree."""
@@ -68,11 +70,12 @@ class StaleRearm(PointsmanError):  # noqa: N818 - named after what was refused
 
 
 class ComparatorFault(PointsmanError):  # noqa: N818 - the design's name
-    """A payload could not be read or compared. `side` says whose answer it was."""
+    """A payload could not be read or compared. `arm` says whose answer it was."""
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
+    def __init__(self, reason: str, arm: Arm) -> None:
+        super().__init__(f"{arm}: {reason}")
         self.reason = reason
+        self.arm = arm
 
 
 class GateError(PointsmanError):

@@ -16,7 +16,7 @@ class Outcome(enum.StrEnum):
     TIMEOUT = "timeout"  # the answer was not whole in time
     PROTOCOL = "protocol"  # bytes that are not HTTP, or closed before the answer was whole
     OVERSIZE = "oversize"  # whole, but longer than we keep: no body
-    ABANDONED = "abandoned"  # the client left before the answer was whole: says nothing about the arm
+    ABANDONED = "abandoned"  # the client left first: says nothing about the arm
     OVERLOAD = "overload"  # our own limits: says nothing about the arm
 
     @property
@@ -30,7 +30,10 @@ _FAULTS = frozenset({Outcome.CONNECT, Outcome.TIMEOUT, Outcome.PROTOCOL})
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One arm's frozen outcome. `status` is 0 when no head came; `latency` in seconds, request to last byte."""
+    """One arm's frozen outcome.
+
+    `status` is 0 when no head came; `latency` in seconds, from the request to the answer's last byte.
+    """
 
     version: str
     outcome: Outcome

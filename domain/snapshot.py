@@ -82,11 +82,21 @@ class Endpoint:
         if self.candidate is not None:
             _demand(bool(self.candidate.upstreams), f"{where}.candidate.urls", (), "give at least one URL")
             same = self.candidate.name == self.incumbent.name
-            _demand(not same, f"{where}.candidate.version", self.candidate.name, "name another version than the incumbent's")
+            _demand(
+                not same,
+                f"{where}.candidate.version",
+                self.candidate.name,
+                "name another version than the incumbent's",
+            )
         _demand(0 <= self.weight <= FULL_WEIGHT, f"{where}.weight", self.weight, "0 to 10000 basis points")
         shadow_weight = self.mode is Mode.SHADOW and self.weight
         _demand(not shadow_weight, f"{where}.weight", self.weight, "a shadow stage serves nobody: weight 0")
-        _demand(0 <= self.shadow.share <= FULL_WEIGHT, f"{where}.shadow.share", self.shadow.share, "0 to 10000 basis points")
+        _demand(
+            0 <= self.shadow.share <= FULL_WEIGHT,
+            f"{where}.shadow.share",
+            self.shadow.share,
+            "0 to 10000 basis points",
+        )
         _demand(self.timeout > 0, f"{where}.timeout", self.timeout, "more than 0 seconds")
         _demand(self.max_body > 0, f"{where}.max_body", self.max_body, "more than 0 bytes")
         _demand(self.breaker >= 0, f"{where}.breaker", self.breaker, "0 (off) or more errors")
@@ -107,7 +117,12 @@ class Snapshot:
         paths: set[str] = set()
         for endpoint in self.endpoints:
             _demand(endpoint.name not in names, "endpoints", endpoint.name, "endpoint names are unique")
-            _demand(endpoint.path not in paths, f"endpoints.{endpoint.name}.path", endpoint.path, "paths are unique")
+            _demand(
+                endpoint.path not in paths,
+                f"endpoints.{endpoint.name}.path",
+                endpoint.path,
+                "paths are unique",
+            )
             names.add(endpoint.name)
             paths.add(endpoint.path)
 

@@ -1,1 +1,1 @@
-"""Who may see the candidate: Unleash-compatible hashing, exposure rules, the decision table. Pure but for sources/."""
+"""Who may see the candidate: hashing as Unleash does it, exposure rules, decisions; pure but for sources/."""

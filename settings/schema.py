@@ -1,4 +1,4 @@
-"""The configuration as frozen types, units resolved: seconds, bytes, fractions of one, basis points for weights."""
+"""The configuration as frozen types, units resolved: seconds, bytes, fractions of one, basis points."""
 
 from __future__ import annotations
 

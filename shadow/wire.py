@@ -60,7 +60,10 @@ class Hello(msgspec.Struct, frozen=True, tag=True):
 
 
 class Batch(msgspec.Struct, frozen=True, tag=True):
-    """Pairs in the order they completed, and metric deltas. `dropped` counts what the bounds cost, by reason."""
+    """Pairs in the order they completed, and metric deltas.
+
+    `dropped` counts what the bounds cost, by reason.
+    """
 
     session: str
     sequence: int

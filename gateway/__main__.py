@@ -1,0 +1,35 @@
+"""`python -m gateway -c pointsman.yaml [--workers N]`: run a gateway in the foreground."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from pathlib import Path
+
+from domain.errors import ConfigError
+from gateway.supervisor import supervise
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m gateway", description=__doc__)
+    parser.add_argument("-c", "--config", type=Path, required=True, help="the configuration file")
+    parser.add_argument("--workers", type=_positive, help="gateway workers; overrides the configuration")
+    arguments = parser.parse_args()
+    try:
+        asyncio.run(supervise(arguments.config, arguments.workers))
+    except ConfigError as error:
+        sys.stderr.write(f"{arguments.config}: {error}\n")
+        return 1
+    return 0
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("at least 1")
+    return number
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,369 @@
+"""One client's connection: heads and bodies in, answers out, in order.
+
+Requests are taken one at a time; what a client pipelines behind the one being answered is held, and reading
+stops when that is too much. So answers leave in the order of the requests, and a malformed request is
+answered after those before it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, cast
+
+from domain.errors import ClientProtocolError
+from gateway.chunks import ChunkDecoder, ChunkError
+from gateway.exchange import Exchange
+from gateway.head import MAX_HEAD, NO_LENGTH, RequestHead, incomplete
+from gateway.problem import problem
+
+if TYPE_CHECKING:
+    from gateway.worker import Worker
+
+HEAD_TIMEOUT = 10.0
+"""Seconds for a whole head, from its first byte, however the bytes trickle in."""
+BODY_TIMEOUT = 30.0
+"""Seconds of silence in a request's body."""
+IDLE_TIMEOUT = 75.0
+"""Seconds a kept-alive connection may be idle."""
+CLOSE_TIMEOUT = 5.0
+"""Seconds a client gets to read its last answer."""
+MAX_HELD = 64 * 1024
+"""Bytes held of what a client sends ahead; then reading stops."""
+METHODS = frozenset((b"GET", b"HEAD", b"POST"))
+_ALLOW = b"\r\nallow: GET, HEAD, POST"
+_CLOSE = b"\r\nconnection: close"
+_KEEP = b"\r\nconnection: keep-alive"
+
+_HEAD, _BODY, _ANSWER, _CLOSED = range(4)
+
+
+class ClientConnection(asyncio.Protocol):
+    """`quiet_since` is when the client last did what it was waited for: see `tick`."""
+
+    __slots__ = (
+        "_advancing", "_chunks", "_close_after", "_closing_since", "_exchange", "_half_closed", "_held", "_left", "_paused",
+        "_skip", "_state", "_worker", "fields", "peer", "quiet_since", "transport",
+    )  # fmt: skip
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._state = _HEAD
+        self._exchange: Exchange | None = None
+        self._held = b""
+        self._left = 0
+        self._chunks: ChunkDecoder | None = None
+        self._advancing = False
+        self._close_after = False
+        self._half_closed = False
+        self._paused = False
+        self._skip = 0
+        self._closing_since = 0.0
+        self.quiet_since = 0.0
+        self.peer = ""
+        self.fields = b""
+
+    # ---- the connection -------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        peer = transport.get_extra_info("peername")
+        self.peer = peer[0] if isinstance(peer, tuple) else ""
+        forwarded = b"\r\nx-forwarded-for: %b" % self.peer.encode() if self.peer else b""
+        self.fields = forwarded + b"\r\nx-forwarded-proto: http\r\nvia: 1.1 pointsman"
+        self.quiet_since = self._worker.clock()
+        self._worker.clients.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._state = _CLOSED
+        self._worker.clients.discard(self)
+        exchange = self._exchange
+        self._exchange = None
+        if exchange is not None:
+            exchange.abandon()
+
+    def eof_received(self) -> bool:
+        """A client may close its side and still read the answer to a whole request (RFC 9112, 9.6)."""
+        self._half_closed = True
+        return self._state == _ANSWER
+
+    def pause_writing(self) -> None:
+        if self._exchange is not None:
+            self._exchange.client_paused()
+
+    def resume_writing(self) -> None:
+        if self._exchange is not None:
+            self._exchange.client_resumed()
+
+    def tick(self, now: float) -> None:
+        """Close what was waited for too long."""
+        quiet = now - self.quiet_since
+        if self._state == _HEAD:
+            if self._held:
+                if quiet > HEAD_TIMEOUT:
+                    self._refuse(
+                        ClientProtocolError(f"the request head was not whole in {HEAD_TIMEOUT:g} s", 408)
+                    )
+            elif quiet > (IDLE_TIMEOUT if not self._worker.draining else self._worker.drain_grace):
+                self._close()
+        elif self._state == _BODY:
+            if quiet > BODY_TIMEOUT and self._exchange is not None:
+                self._close_after = True
+                self._exchange.reject(408, f"the request body was silent for {BODY_TIMEOUT:g} s")
+        elif self._state == _CLOSED and now - self._closing_since > CLOSE_TIMEOUT:
+            self.transport.abort()
+
+    # ---- bytes in -------------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        if self._state == _HEAD:
+            if self._skip:
+                data = self._skipped(data)
+                if not data:
+                    return
+            if self._held:
+                data = self._held + data
+                self._held = b""
+            else:
+                self.quiet_since = self._worker.clock()
+            self._advancing = True
+            progress = self._read_head(data)
+            self._advancing = False
+            if progress and self._state == _HEAD:
+                self._advance()
+        elif self._state == _BODY:
+            self.quiet_since = self._worker.clock()
+            self._read_body(data)
+            self._advance()
+        elif self._state == _ANSWER:
+            self._held += data
+            if len(self._held) > MAX_HELD:
+                self._pause()
+
+    def _skipped(self, data: bytes) -> bytes:
+        """`data` without the rest of a body that nobody wants."""
+        rest = data[self._skip :]
+        self._skip = max(self._skip - len(data), 0)
+        return rest
+
+    def _advance(self) -> None:
+        """Take the next requests out of what is held, without recursion."""
+        if self._advancing:
+            return
+        self._advancing = True
+        progress = True
+        while progress and self._held and self._state == _HEAD:
+            data = self._held
+            self._held = b""
+            self.quiet_since = self._worker.clock()
+            progress = self._read_head(data)
+        self._advancing = False
+        if self._half_closed and self._state == _HEAD:
+            self._close()
+
+    def _read_head(self, data: bytes) -> bool:
+        """Begin the request whose head starts `data`; False, and `data` held, when the head is not whole."""
+        while data.startswith(b"\r\n"):
+            data = data[2:]
+        end = data.find(b"\r\n\r\n")
+        try:
+            if end < 0:
+                incomplete(data)
+                self._held = data
+                return False
+            if end > MAX_HEAD:
+                raise ClientProtocolError(f"the request head is over {MAX_HEAD} bytes", 431)
+            head = self._worker.grammar.parse(data[:end])
+        except ClientProtocolError as error:
+            self._refuse(error)
+            return False
+        self._begin(head, data[end + 4 :])
+        return True
+
+    def _begin(self, head: RequestHead, rest: bytes) -> None:
+        worker = self._worker
+        self._close_after = not head.keep_alive or worker.draining
+        request_id = head.request_id or worker.new_request_id()
+        service = worker.services.by_path.get(head.path)
+        length = 0 if head.content_length == NO_LENGTH else head.content_length
+        if service is None:
+            self._turn_away(404, f"no endpoint at {_shown(head.path)}", head, request_id, length, rest)
+            return
+        if head.method not in METHODS:
+            self._turn_away(
+                405, f"{_shown(head.method)} is not for predictions", head, request_id, length, rest, _ALLOW
+            )
+            return
+        if length > service.endpoint.max_body:
+            detail = f"the body of {length} bytes is over the limit of {service.endpoint.max_body}"
+            self._turn_away(413, detail, head, request_id, length, rest)
+            return
+        fields = b"%b%b\r\nx-request-id: %b" % (head.fields, self.fields, request_id)
+        exchange = Exchange(self, worker, service, head, request_id, fields, self.quiet_since)
+        self._exchange = exchange
+        if not head.chunked and len(rest) >= length:
+            self._state = _ANSWER
+            if len(rest) > length:
+                self._held = rest[length:]
+                rest = rest[:length]
+            exchange.whole(rest)
+            return
+        self._state = _BODY
+        self._left = length
+        self._chunks = ChunkDecoder() if head.chunked else None
+        if head.expects_continue and not rest:
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if rest:
+            self._read_body(rest)
+
+    def _read_body(self, data: bytes) -> None:
+        exchange = self._exchange
+        if exchange is None:
+            return
+        chunks = self._chunks
+        if chunks is None:
+            left = self._left - len(data)
+            self._left = max(left, 0)
+            if left < 0:
+                self._held = data[left:]
+                data = data[:left]
+            exchange.received(data)
+            if left <= 0:
+                self._uploaded(exchange)
+        else:
+            self._read_chunks(exchange, chunks, data)
+        if exchange.upload_stalls and self._state == _BODY:
+            self._pause()
+
+    def _read_chunks(self, exchange: Exchange, chunks: ChunkDecoder, data: bytes) -> None:
+        try:
+            pieces = chunks.feed(data)
+        except ChunkError as error:
+            self._close_after = True
+            exchange.reject(400, f"the chunked body is malformed: {error}")
+            return
+        for piece in pieces:
+            limit = exchange.max_body
+            if exchange.message.size + len(piece) > limit:
+                self._close_after = True
+                exchange.reject(413, f"the body is over the limit of {limit} bytes")
+                return
+            exchange.received(piece)
+        if chunks.done and self._exchange is exchange:
+            self._held = chunks.rest
+            self._uploaded(exchange)
+
+    def _uploaded(self, exchange: Exchange) -> None:
+        self._chunks = None
+        if self._exchange is exchange:
+            self._state = _ANSWER
+            exchange.uploaded()
+
+    def pause_upload(self) -> None:
+        if self._state == _BODY:
+            self._pause()
+
+    def resume_upload(self) -> None:
+        if self._state == _BODY:
+            self._resume()
+
+    def _pause(self) -> None:
+        if not self._paused:
+            self._paused = True
+            self.transport.pause_reading()
+
+    def _resume(self) -> None:
+        if self._paused and not self.transport.is_closing():
+            self._paused = False
+            self.transport.resume_reading()
+
+    # ---- bytes out ------------------------------------------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        self.transport.write(data)
+
+    def close_when_answered(self) -> None:
+        """The end of the answer is the end of the connection."""
+        self._close_after = True
+
+    def closing_field(self, exchange: Exchange) -> bytes:
+        """The Connection line of the answer."""
+        if self._close_after or self._state == _BODY or self._worker.draining:
+            self._close_after = True
+            return _CLOSE
+        return b"" if exchange.head.minor else _KEEP
+
+    def settled(self, exchange: Exchange) -> None:
+        """`exchange` is over: next request, or close."""
+        if self._exchange is not exchange:
+            return
+        self._exchange = None
+        if self._close_after or self._state == _BODY:
+            self._close(linger=self._state == _BODY)
+            return
+        if self._state == _CLOSED:
+            return
+        self._state = _HEAD
+        self.quiet_since = self._worker.clock()
+        if self._held:
+            self._advance()
+        if self._half_closed and self._state == _HEAD and not self._advancing:
+            self._close()
+        self._resume()
+
+    def break_off(self) -> None:
+        """End an answer that cannot be completed so that nobody takes it for whole."""
+        self._state = _CLOSED
+        self.transport.abort()
+
+    def _close(self, *, linger: bool = False) -> None:
+        """Close once everything is written.
+
+        `linger`: the client may still be sending. Closing at once would reset the connection and with it our
+        last answer (RFC 9112, 9.6), so only our side is closed and the rest is read and thrown away.
+        """
+        if self._state == _CLOSED:
+            return
+        self._state = _CLOSED
+        self._closing_since = self._worker.clock()
+        self._held = b""
+        if linger and not self._half_closed and self.transport.can_write_eof():
+            self._resume()
+            self.transport.write_eof()
+        else:
+            self.transport.close()
+
+    def _refuse(self, error: ClientProtocolError) -> None:
+        """The bytes are not HTTP as we speak it: say so and close, for nothing behind them can be trusted."""
+        worker = self._worker
+        worker.counters.request("", "", "", error.status_hint, 0.0)
+        self.transport.write(problem(error.status_hint, error.reason, worker.new_request_id(), fields=_CLOSE))
+        self._close(linger=True)
+
+    def _turn_away(
+        self,
+        status: int,
+        detail: str,
+        head: RequestHead,
+        request_id: bytes,
+        length: int,
+        rest: bytes,
+        fields: bytes = b"",
+    ) -> None:
+        """A well-formed request that we do not forward. The connection goes on if its body is short."""
+        self._worker.counters.request("", "", "", status, 0.0)
+        keep = not self._close_after and not head.chunked and length <= MAX_HELD and status != 413
+        if not keep:
+            fields += _CLOSE
+        elif not head.minor:
+            fields += _KEEP
+        is_head = head.method == b"HEAD"
+        self.transport.write(problem(status, detail, request_id, fields=fields, bodiless=is_head))
+        if keep:
+            self._held = rest[length:]
+            self._skip = max(length - len(rest), 0)
+        else:
+            self._close(linger=True)
+
+
+def _shown(text: bytes) -> str:
+    return text[:200].decode("latin-1")

@@ -1,0 +1,68 @@
+"""Hand-kept metrics: a request costs a bisection and three additions; the control process does the rest."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+
+from shadow.outbox import Counts
+from shadow.wire import LATENCY_BOUNDS, OVERHEAD_BOUNDS, MirrorCounts, OverheadCounts, RequestCounts
+
+
+class Histogram:
+    """Counts per upper bound (seconds) and one above."""
+
+    __slots__ = ("_bounds", "buckets", "count", "seconds")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self._bounds = bounds
+        self.buckets = [0] * (len(bounds) + 1)
+        self.count = 0
+        self.seconds = 0.0
+
+    def observe(self, seconds: float) -> None:
+        self.buckets[bisect_left(self._bounds, seconds)] += 1
+        self.count += 1
+        self.seconds += seconds
+
+
+class Counters:
+    """What this worker counted since `take` was last called."""
+
+    def __init__(self) -> None:
+        self._requests: dict[tuple[str, str, str, int], Histogram] = {}
+        self._overhead: dict[str, Histogram] = {}
+        self._mirrors: dict[tuple[str, str], int] = {}
+
+    def request(self, endpoint: str, version: str, arm: str, status: int, seconds: float) -> None:
+        """One answer to a client, `seconds` after its head was read."""
+        key = (endpoint, version, arm, status)
+        histogram = self._requests.get(key)
+        if histogram is None:
+            histogram = self._requests[key] = Histogram(LATENCY_BOUNDS)
+        histogram.observe(seconds)
+
+    def overhead(self, endpoint: str, seconds: float) -> None:
+        """Time the gateway itself spent on one request."""
+        histogram = self._overhead.get(endpoint)
+        if histogram is None:
+            histogram = self._overhead[endpoint] = Histogram(OVERHEAD_BOUNDS)
+        histogram.observe(seconds)
+
+    def mirror(self, endpoint: str, outcome: str) -> None:
+        """One mirror that ended as paired, dropped, failed or timeout."""
+        key = (endpoint, outcome)
+        self._mirrors[key] = self._mirrors.get(key, 0) + 1
+
+    def take(self) -> Counts:
+        """Everything counted since the last call."""
+        requests = [
+            RequestCounts(*key, histogram.count, histogram.buckets, histogram.seconds)
+            for key, histogram in self._requests.items()
+        ]
+        overhead = [
+            OverheadCounts(endpoint, histogram.buckets, histogram.seconds)
+            for endpoint, histogram in self._overhead.items()
+        ]
+        mirrors = [MirrorCounts(*key, count) for key, count in self._mirrors.items()]
+        self._requests, self._overhead, self._mirrors = {}, {}, {}
+        return requests, overhead, mirrors

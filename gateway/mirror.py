@@ -1,0 +1,114 @@
+"""A mirror: a copy of a request whose answer no client sees."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from domain.observation import Observation, Outcome
+from gateway.head import ResponseHead
+from gateway.message import RequestMessage
+from gateway.service import ServedEndpoint, ServedVersion
+from gateway.upstream import UpstreamConnection
+from shadow.pairing import Capture, PendingPair
+
+if TYPE_CHECKING:
+    from gateway.exchange import Worker
+
+MIRROR_FIELD = b"\r\nx-pointsman-mirror: 1"
+
+
+class Mirror:
+    """Asks `version` what the client asked and observes the answer. A mirror is never sent twice."""
+
+    __slots__ = (
+        "_asked",
+        "_capture",
+        "_connection",
+        "_head",
+        "_message",
+        "_pending",
+        "_service",
+        "_version",
+        "_worker",
+        "abandoned",
+        "is_head",
+        "streams_upload",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        worker: Worker,
+        service: ServedEndpoint,
+        version: ServedVersion,
+        message: RequestMessage,
+        pending: PendingPair,
+    ) -> None:
+        self._worker = worker
+        self._service = service
+        self._version = version
+        self._message = message
+        self._pending = pending
+        self._capture = Capture(pending)
+        self._connection: UpstreamConnection | None = None
+        self._head: ResponseHead | None = None
+        self._asked = 0.0
+        self.abandoned = False
+        self.is_head = message.method == b"HEAD"
+        self.streams_upload = False
+
+    def send(self) -> None:
+        """Ask now."""
+        pool = self._version.servers.choose()
+        self._asked = now = self._worker.clock()
+        if pool is None:
+            self.failed(Outcome.OVERLOAD, "the version has no server", unanswered_reuse=False)
+            return
+        timeout = self._service.endpoint.timeout
+        pool.ask(self, now + timeout, timeout)
+
+    def payload(self, authority: bytes, target_prefix: bytes) -> bytes:
+        return self._message.payload(authority, target_prefix, self._version.path, MIRROR_FIELD)
+
+    def connected(self, connection: UpstreamConnection) -> None:
+        self._connection = connection
+        self._asked = self._worker.clock()
+
+    def interim(self, head: ResponseHead) -> None:
+        """Nobody waits for hints."""
+
+    def answered(self, head: ResponseHead, body: bytes) -> None:
+        self._head = head
+        if body and not self._pending_room(body):
+            self._observe(Outcome.OVERSIZE, b"")
+        else:
+            self._observe(Outcome.ANSWERED, body)
+
+    def _pending_room(self, body: bytes) -> bool:
+        return len(body) <= self._pending.limit and self._pending.hold(len(body))
+
+    def begun(self, head: ResponseHead, *, until_close: bool) -> None:
+        self._head = head
+
+    def piece(self, data: bytes) -> None:
+        if not self._capture.add(data):
+            if self._connection is not None:
+                self._connection.abort()
+            self._observe(Outcome.OVERSIZE, b"")
+
+    def ended(self) -> None:
+        self._observe(Outcome.ANSWERED, self._capture.body())
+
+    def failed(self, outcome: Outcome, reason: str, *, unanswered_reuse: bool) -> None:
+        self._observe(Outcome.OVERLOAD if unanswered_reuse else outcome, b"")
+
+    def upload_paused(self) -> None:
+        """The whole request was written at once: nothing to pause."""
+
+    def upload_resumed(self) -> None:
+        """See upload_paused."""
+
+    def _observe(self, outcome: Outcome, body: bytes) -> None:
+        status = 0 if self._head is None else self._head.status
+        latency = self._worker.clock() - self._asked
+        observation = Observation(self._version.name, outcome, status, latency, body)
+        self._worker.observe(self._service, self._version.arm, observation, self._pending, mirrored=True)

@@ -1,0 +1,106 @@
+"""A snapshot made ready to serve: per endpoint its routes, servers, bounds and breaker."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from domain.routing import Arm, Upstream, Version
+from domain.snapshot import Endpoint, UnitKind
+from gateway.breaker import Breaker
+from gateway.pool import Pools, Servers
+from routing.table import Route, RoutingTable
+from shadow.pairing import Budget
+
+_UNSAFE = re.compile(rb"[^\x21-\x7e]")
+
+
+class ServedVersion:
+    """One arm of an endpoint: whom to ask and what to say of it in the answer."""
+
+    __slots__ = ("arm", "fields", "name", "path", "servers")
+
+    def __init__(self, version: Version, arm: Arm, pools: Pools) -> None:
+        self.name = version.name
+        self.arm = arm
+        self.servers: Servers = pools.of(version)
+        self.path = None if version.path is None else version.path.encode()
+        name = _UNSAFE.sub(b"?", version.name.encode())
+        self.fields = b"\r\nx-pointsman-version: %b\r\nx-pointsman-arm: %b" % (name, arm.encode())
+
+
+class ServedEndpoint:
+    """One endpoint of the snapshot in force. Budget and breaker live on over snapshots."""
+
+    __slots__ = (
+        "breaker",
+        "budget",
+        "candidate",
+        "context_fields",
+        "endpoint",
+        "incumbent",
+        "route",
+        "unit_field",
+    )
+
+    def __init__(self, route: Route, pools: Pools, previous: ServedEndpoint | None) -> None:
+        endpoint = route.endpoint
+        self.route = route
+        self.endpoint = endpoint
+        self.incumbent = ServedVersion(endpoint.incumbent, Arm.INCUMBENT, pools)
+        candidate = endpoint.candidate
+        self.candidate = None if candidate is None else ServedVersion(candidate, Arm.CANDIDATE, pools)
+        self.unit_field = endpoint.unit.name.encode() if endpoint.unit.kind is UnitKind.HEADER else None
+        self.context_fields = tuple((field, header.encode()) for field, header in endpoint.context)
+        self.budget: Budget = Budget(endpoint.shadow) if previous is None else previous.budget
+        self.budget.limits = endpoint.shadow
+        self.breaker: Breaker = _breaker(endpoint, previous)
+        route.breaker_open = self.breaker.opened
+
+    def version(self, arm: Arm) -> ServedVersion:
+        """The arm's version; the incumbent where there is no candidate."""
+        if arm is Arm.CANDIDATE and self.candidate is not None:
+            return self.candidate
+        return self.incumbent
+
+
+def _breaker(endpoint: Endpoint, previous: ServedEndpoint | None) -> Breaker:
+    version = "" if endpoint.candidate is None else endpoint.candidate.name
+    # A tripped snapshot means the control process has taken over: the switch holds what the breaker held.
+    if previous is None or endpoint.tripped or previous.breaker.version != version:
+        return Breaker(version, endpoint.breaker)
+    previous.breaker.limit = endpoint.breaker
+    return previous.breaker
+
+
+class Services:
+    """What a worker serves from: one generation, swapped whole."""
+
+    __slots__ = ("by_name", "by_path", "generation", "interest")
+
+    def __init__(self, table: RoutingTable, pools: Pools, previous: Mapping[str, ServedEndpoint]) -> None:
+        self.generation = table.generation
+        self.by_name = {
+            name: ServedEndpoint(route, pools, previous.get(name)) for name, route in table.by_name.items()
+        }
+        self.by_path = {service.endpoint.path.encode(): service for service in self.by_name.values()}
+        self.interest = frozenset(self._interest())
+
+    def _interest(self) -> list[bytes]:
+        names: list[bytes] = []
+        for service in self.by_name.values():
+            if service.unit_field is not None:
+                names.append(service.unit_field)
+            names.extend(header for _, header in service.context_fields)
+        return names
+
+
+def upstreams(table: RoutingTable) -> set[Upstream]:
+    """Every server that some version of the table uses."""
+    return {
+        upstream
+        for route in table.by_name.values()
+        for version in (route.endpoint.incumbent, route.endpoint.candidate)
+        if version is not None
+        for upstream in version.upstreams
+    }

@@ -1,0 +1,45 @@
+"""The hashes that assignments stick by.
+
+MurmurHash3 (x86, 32 bits, unsigned) of `group:identifier`, as every Unleash SDK computes it, so that a unit
+which the flag platform exposes elsewhere is exposed here too, and so that the answer needs no memory.
+
+Rollouts use `normalized(..., 100)`, variants `normalized(..., 1000, VARIANT_SEED)`. Two independent hashes
+keep the variants of a flag balanced within the rolled-out part (Unleash client specification 5.0.0). A
+release's weight uses `bucket`, whose group is the release: each release draws its own units.
+
+The text is hashed as UTF-8. Text that has no UTF-8 (a lone surrogate, which JSON can spell) is hashed by its
+surrogates' bytes. It must never reach mmh3 as `str`: mmh3 5.3 crashes the process on it.
+"""
+
+from __future__ import annotations
+
+import mmh3
+
+from domain.routing import FULL_WEIGHT
+
+VARIANT_SEED = 86_028_157
+"""The seed of variant assignment in the Unleash client specification; a rollout has seed 0."""
+
+
+def normalized(identifier: str, group: str, modulus: int, seed: int = 0) -> int:
+    """1..modulus, as Unleash normalises: `murmur3(group:identifier) % modulus + 1`.
+
+    >>> normalized("123", "gr1", 100)
+    73
+    """
+    try:
+        return mmh3.hash(f"{group}:{identifier}".encode(), seed, False) % modulus + 1
+    except UnicodeEncodeError:
+        return mmh3.hash(_surrogates(f"{group}:{identifier}"), seed, False) % modulus + 1
+
+
+def bucket(release: str, unit: str) -> int:
+    """0..9999: the unit is inside a release's weight when its bucket is below it."""
+    try:
+        return mmh3.hash(f"{release}:{unit}".encode(), 0, False) % FULL_WEIGHT
+    except UnicodeEncodeError:
+        return mmh3.hash(_surrogates(f"{release}:{unit}"), 0, False) % FULL_WEIGHT
+
+
+def _surrogates(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")

@@ -1,0 +1,40 @@
+"""From the settings to what the workers serve from."""
+
+from __future__ import annotations
+
+from domain.routing import Mode
+from domain.snapshot import Endpoint, Snapshot
+from settings.schema import EndpointSettings, Settings
+
+
+def endpoint(settings: EndpointSettings, *, mode: Mode, weight: int, tripped: bool) -> Endpoint:
+    """The endpoint with the release's `mode` and `weight` (basis points) and the switch's position.
+
+    The bucket is salted with endpoint and candidate, so that another candidate is tried on other units, and
+    the same candidate, after a restart or a re-arm, on the same ones.
+    """
+    candidate = settings.candidate
+    return Endpoint(
+        name=settings.name,
+        path=settings.path,
+        incumbent=settings.incumbent,
+        candidate=candidate,
+        unit=settings.unit,
+        context=settings.context,
+        timeout=settings.timeout,
+        max_body=settings.max_body,
+        flag=settings.flag,
+        mode=mode,
+        weight=weight,
+        release="" if candidate is None else f"{settings.name}/{candidate.name}",
+        tripped=tripped,
+        shadow=settings.shadow,
+        breaker=settings.guards.breaker,
+        idempotent=settings.idempotent,
+    )
+
+
+def boot(settings: Settings) -> Snapshot:
+    """What a worker serves before it has heard from the control process: generation 0, incumbents only."""
+    endpoints = tuple(endpoint(one, mode=Mode.SHADOW, weight=0, tripped=True) for one in settings.endpoints)
+    return Snapshot(0, endpoints, config_digest=settings.digest)

@@ -1,0 +1,124 @@
+"""The worker's end of the link to the control process.
+
+It reconnects for ever, with a growing pause, and says on each new connection who it is, which snapshot it
+serves from, and all that was not acknowledged. Nothing a client waits for waits for the link.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import cast
+
+import msgspec
+
+from shadow.outbox import Counts, Outbox
+from shadow.tasks import Tasks
+from shadow.wire import Acknowledged, FrameBuffer, FromWorker, Publish, ToWorker, decode_to_worker, frame
+
+FIRST_PAUSE = 0.02
+LONGEST_PAUSE = 0.5
+"""Seconds between attempts to connect."""
+MAX_UNSENT = 16 * 1024 * 1024
+"""Bytes in the socket's buffer above which no further batch is cut."""
+
+
+class Link(asyncio.Protocol):
+    """`greeting` gives the messages for a new connection, Hello first; `publish` gets each snapshot message;
+    `counts` the deltas since it was last called."""
+
+    def __init__(
+        self,
+        path: str,
+        outbox: Outbox,
+        *,
+        greeting: Callable[[], list[FromWorker]],
+        publish: Callable[[Publish], None],
+        counts: Callable[[], Counts],
+        report: Callable[[str, BaseException], None],
+        tasks: Tasks,
+    ) -> None:
+        self._path = path
+        self._outbox = outbox
+        self._greeting = greeting
+        self._publish = publish
+        self._counts = counts
+        self._report = report
+        self._tasks = tasks
+        self._transport: asyncio.Transport | None = None
+        self._frames = FrameBuffer()
+        self._lost = asyncio.Event()
+        self._closing = False
+
+    @property
+    def connected(self) -> bool:
+        return self._transport is not None
+
+    def start(self) -> None:
+        """Connect, now and whenever the connection is lost."""
+        self._tasks.spawn(self._stay_connected(), "link")
+
+    async def _stay_connected(self) -> None:
+        loop = asyncio.get_running_loop()
+        pause = FIRST_PAUSE
+        while not self._closing:
+            self._lost.clear()
+            try:
+                await loop.create_unix_connection(lambda: self, self._path)
+            except OSError:
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+                continue
+            pause = FIRST_PAUSE
+            await self._lost.wait()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._frames = FrameBuffer()
+        for message in self._greeting():
+            self._transport.write(frame(message))
+        for data in self._outbox.resend():
+            self._transport.write(data)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            for payload in self._frames.feed(data):
+                self._act(decode_to_worker(payload))
+        except (ValueError, msgspec.DecodeError) as error:
+            self._report("link", error)
+            if self._transport is not None:
+                self._transport.abort()
+
+    def _act(self, message: ToWorker) -> None:
+        if isinstance(message, Acknowledged):
+            self._outbox.acknowledge(message.sequence)
+        else:
+            self._publish(message)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self._lost.set()
+
+    def say(self, message: FromWorker) -> None:
+        """Send `message` if connected; what matters beyond a connection belongs in the greeting."""
+        if self._transport is not None:
+            self._transport.write(frame(message))
+
+    def flush(self) -> None:
+        """Send what waits, as far as the bounds allow; at least one batch, so that counts travel."""
+        transport = self._transport
+        if transport is None:
+            return
+        outbox = self._outbox
+        first = True
+        while outbox.room and (first or outbox.pending) and transport.get_write_buffer_size() < MAX_UNSENT:
+            transport.write(outbox.cut(self._counts()))
+            first = False
+
+    async def close(self) -> None:
+        """Send what waits and close."""
+        self._closing = True
+        self.flush()
+        if self._transport is not None:
+            self._transport.close()
+            await self._lost.wait()

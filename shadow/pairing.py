@@ -1,0 +1,132 @@
+"""Joining the two observations of one request, in bounds.
+
+The problem: a candidate that hangs, floods or dies must cost the gateway a bounded amount of memory and
+the client nothing. The guarantee: at most `max_in_flight` pairs are open and at most `max_bytes` of bodies
+are held for them per endpoint and worker; what does not fit is dropped and counted, never queued. Each open
+pair ends, because each of its two sides ends by the endpoint's timeout.
+"""
+
+from __future__ import annotations
+
+from domain.observation import Observation, Pair
+from domain.routing import Arm
+from domain.snapshot import ShadowLimits
+
+
+class Budget:
+    """What one endpoint's open pairs hold in this worker."""
+
+    __slots__ = ("held", "limits", "pairs")
+
+    def __init__(self, limits: ShadowLimits) -> None:
+        self.limits = limits
+        self.pairs = 0
+        self.held = 0
+
+    def open(self, size: int) -> bool:
+        """Room for one more pair whose request is `size` bytes? Then it is taken."""
+        if self.pairs >= self.limits.max_in_flight or self.held + size > self.limits.max_bytes:
+            return False
+        self.pairs += 1
+        self.held += size
+        return True
+
+    def hold(self, size: int) -> bool:
+        """Room for `size` more bytes? Then they are taken."""
+        if self.held + size > self.limits.max_bytes:
+            return False
+        self.held += size
+        return True
+
+    def close(self, size: int) -> None:
+        """A pair that held `size` bytes ended."""
+        self.pairs -= 1
+        self.held -= size
+
+
+class Capture:
+    """One side's body as it passes, kept until it is over `limit` bytes or the budget."""
+
+    __slots__ = ("_pieces", "held", "overflowed", "pending")
+
+    def __init__(self, pending: PendingPair) -> None:
+        self.pending = pending
+        self.overflowed = False
+        self.held = 0
+        self._pieces: list[bytes] = []
+
+    def add(self, piece: bytes) -> bool:
+        """Keep `piece`; False once the body does not fit, and nothing of it is kept then."""
+        if self.overflowed:
+            return False
+        size = len(piece)
+        if self.held + size > self.pending.limit or not self.pending.hold(size):
+            self.overflowed = True
+            self._pieces.clear()
+            return False
+        self.held += size
+        self._pieces.append(piece)
+        return True
+
+    def body(self) -> bytes:
+        """The whole body, or nothing when it overflowed."""
+        return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+
+
+class PendingPair:
+    """A mirrored request of which at least one side has not ended.
+
+    `limit` bounds one side's body in bytes; `size` is what the request itself holds.
+    """
+
+    __slots__ = (
+        "_budget", "_candidate", "_held", "_incumbent", "at", "endpoint", "generation", "limit", "request_id",
+        "served", "unit",
+    )  # fmt: skip
+
+    def __init__(
+        self, *, budget: Budget, size: int, limit: int, request_id: str, endpoint: str, unit: int,
+        generation: int, served: Arm, at: float,
+    ) -> None:  # fmt: skip
+        self._budget = budget
+        self._held = size
+        self._incumbent: Observation | None = None
+        self._candidate: Observation | None = None
+        self.limit = limit
+        self.request_id = request_id
+        self.endpoint = endpoint
+        self.unit = unit
+        self.generation = generation
+        self.served = served
+        self.at = at
+
+    def hold(self, size: int) -> bool:
+        """Take `size` more bytes of the budget for this pair, if they are there."""
+        if not self._budget.hold(size):
+            return False
+        self._held += size
+        return True
+
+    def observe(self, arm: Arm, observation: Observation) -> Pair | None:
+        """One side ended; the Pair once both have. An arm's first observation stands."""
+        if arm is Arm.INCUMBENT:
+            if self._incumbent is not None:
+                return None
+            self._incumbent = observation
+        else:
+            if self._candidate is not None:
+                return None
+            self._candidate = observation
+        if self._incumbent is None or self._candidate is None:
+            return None
+        self._budget.close(self._held)
+        return Pair(
+            request_id=self.request_id,
+            endpoint=self.endpoint,
+            unit=self.unit,
+            generation=self.generation,
+            served=self.served,
+            at=self.at,
+            incumbent=self._incumbent,
+            candidate=self._candidate,
+        )

@@ -1,0 +1,183 @@
+"""docs/configuration.md names the keys that the parser knows, no others, and their true defaults."""
+
+from __future__ import annotations
+
+import copy
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from settings import file
+from settings.parse import known_keys, parse, problems
+from settings.schema import Settings
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```yaml\n(.*?)^```", TEXT, flags=re.MULTILINE | re.DOTALL)
+ROWS = [
+    [cell.strip() for cell in row.strip("|").split("|")]
+    for row in re.findall(r"^\| `[a-z_A-Z.\[\]0-9]+` \|.*\|$", TEXT, flags=re.MULTILINE)
+]
+KEYS = {row[0].strip("`"): row for row in ROWS}
+
+COMPLETE = """
+listen: 127.0.0.1:18080
+admin: 127.0.0.1:18081
+workers: 3
+drain: 7s
+state: {database: "sqlite:///elsewhere.db", redis: null}
+flags:
+  source: file
+  path: flags.json
+  unleash: {url: "http://unleash:4242/api", token_env: A, app_name: a, poll: 1s, environment: e, project: p,
+    admin_token_env: B}
+registry: {source: file, path: lineage.yaml}
+auth: {tokens_file: null}
+endpoints:
+  rain:
+    path: /rain
+    protocol: json
+    unit: request
+    context: {country: header:x-country}
+    timeout: 7s
+    max_body: 7MiB
+    idempotent: true
+    incumbent: {version: one, urls: ["http://one"], path: /one}
+    candidate: {version: two, urls: ["http://two"], path: /two}
+    flag: canary
+    cohorts: [feature:0]
+    watch: 1h
+    shadow: {share: 7%, noise_share: 7%, max_in_flight: 7, max_bytes: 7MiB}
+    compare: {kind: KIND}
+    guards:
+      false_alarm: 0.007
+      vote: {per: unit, window: 7m}
+      divergence: {mean: 7%}
+      flips: {rate: 7%}
+      errors: {excess: 7%}
+      latency: {p95_ratio: 7, p99_ratio: 7, slo: 7s, slo_rate: 7%}
+      confidence: {shift: 7%}
+      classes: {shift: 7%}
+      drift: {shift: 7%}
+      accuracy: {drop: 7%}
+      breaker: {consecutive_errors: 7}
+    gates:
+      evaluation: {data: d, label: l, metric: m, tolerance: 7%}
+      latency: {p99: 7ms, rps: 7, for: 7s}
+      memory: {max: 7MiB}
+      drift: {against: prior-week, shift: 7%}
+    drills: {every: "0 3 * * 1", environment: staging}
+    plan:
+      - {mode: canary, weight: 7%, pairs: 7, at_least: 7s}
+      - {mode: canary, weight: 8%}
+"""
+DECODED: Any = file.decode(COMPLETE.encode(), "complete")
+KINDS = {
+    "regression": {"output": "/y", "tolerance": 7, "scale": 7},
+    "classification": {"output": "/y", "labels": ["no", "yes"], "threshold": 0.7},
+}
+
+
+def complete(kind: str) -> dict[str, Any]:
+    document: dict[str, Any] = copy.deepcopy(DECODED)
+    document["endpoints"]["rain"]["compare"] = {"kind": kind, **KINDS[kind]}
+    return document
+
+
+def patterns(value: object, path: str = "") -> set[str]:
+    """The key patterns that stand in a document."""
+    found = {path} - {"", "endpoints.NAME", "endpoints.NAME.plan[]"}
+    if isinstance(value, dict) and not path.endswith(".context"):
+        for key, item in value.items():
+            name = "NAME" if path == "endpoints" else key
+            found |= patterns(item, f"{path}.{name}".strip("."))
+    elif path.endswith(".plan"):
+        for item in value if isinstance(value, list) else []:
+            found |= patterns(item, f"{path}[]")
+    return found
+
+
+def known() -> set[str]:
+    return set().union(*(known_keys(complete(kind)) for kind in KINDS))
+
+
+def test_the_complete_document_of_this_test_opens_every_section_that_the_parser_knows() -> None:
+    # Each known key stands in the document; so does each key of the section that it opens; and so on down.
+    assert set().union(*(patterns(complete(kind)) for kind in KINDS)) == known()
+    assert [problems(complete(kind)) for kind in KINDS] == [(), ()]
+
+
+def test_every_key_that_the_parser_knows_is_documented() -> None:
+    assert sorted(known() - KEYS.keys()) == []
+
+
+def test_every_documented_key_is_known_to_the_parser() -> None:
+    assert sorted(KEYS.keys() - known()) == []
+
+
+def test_every_row_gives_meaning_unit_default_and_what_is_allowed() -> None:
+    assert [row for row in ROWS if len(row) != 5 or not row[1] or not row[4]] == []
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
+def test_every_yaml_block_is_a_valid_configuration(block: str) -> None:
+    assert parse(file.decode(block.encode(), "docs/configuration.md")).endpoints[0].name == "rain"
+
+
+def test_the_error_shown_is_the_error_given() -> None:
+    document = complete("regression")
+    document["endpoints"]["rain"]["guards"]["breaker"] = {"consecutive_error": 3}
+    (problem,) = problems(document)
+    assert str(problem) in TEXT
+
+
+DEFAULTS = {key: row[3].strip("`") for key, row in KEYS.items() if row[3] not in ("", "required")}
+REQUIRED = sorted(key for key, row in KEYS.items() if row[3] == "required")
+
+
+@pytest.mark.parametrize("key", sorted(DEFAULTS))
+def test_a_documented_default_written_out_means_the_same_as_the_key_left_out(key: str) -> None:
+    written = file.decode(f"default: {DEFAULTS[key]}".encode(), "default")
+    assert isinstance(written, dict)
+    kind = "regression" if key.endswith((".tolerance", ".scale")) else "classification"
+    absent, present = complete(kind), complete(kind)
+    for document in (absent, present):
+        if key == "flags.path":  # an endpoint's flag needs it
+            del document["endpoints"]["rain"]["flag"]
+        if key.endswith(".slo"):
+            del document["endpoints"]["rain"]["guards"]["latency"]["slo_rate"]
+        if key.endswith(".weight"):
+            document["endpoints"]["rain"]["plan"][0]["mode"] = "shadow"
+    holder(absent, key).pop(last(key))
+    holder(present, key)[last(key)] = written["default"]
+    assert effective(absent) == effective(present)
+
+
+@pytest.mark.parametrize("key", REQUIRED)
+def test_a_key_documented_as_required_is_missed(key: str) -> None:
+    document = complete("regression")
+    holder(document, key).pop(last(key))
+    path = key.replace("NAME", "rain").replace("[]", "[0]")
+    assert path in [problem.path for problem in problems(document)]
+
+
+def holder(document: dict[str, Any], key: str) -> dict[str, Any]:
+    """The mapping that `key` stands in."""
+    where: Any = document
+    for part in key.split(".")[:-1]:
+        where = where["rain" if part == "NAME" else part.removesuffix("[]")]
+        where = where[0] if part.endswith("[]") else where
+    assert isinstance(where, dict)
+    return where
+
+
+def last(key: str) -> str:
+    return key.rsplit(".", 1)[-1]
+
+
+def effective(document: dict[str, Any]) -> Settings:
+    """What a document means, without how it was written."""
+    return replace(parse(document), digest="", document={}, inert=())

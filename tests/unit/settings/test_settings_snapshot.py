@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from domain.routing import Mode
+from settings import file, snapshot
+
+SETTINGS = file.load(Path(__file__).with_name("contract.yaml"))
+RAIN = SETTINGS.endpoint("rain")
+
+
+def test_at_boot_every_candidate_is_out() -> None:
+    boot = snapshot.boot(SETTINGS)
+    assert (boot.generation, boot.config_digest) == (0, SETTINGS.digest)
+    assert [(one.tripped, one.mode, one.weight) for one in boot.endpoints] == [(True, Mode.SHADOW, 0)]
+    assert boot.incumbents_only() == boot
+
+
+def test_an_endpoint_carries_the_settings_and_what_the_control_process_decides() -> None:
+    served = snapshot.endpoint(RAIN, mode=Mode.CANARY, weight=100, tripped=False)
+    assert (served.mode, served.weight, served.tripped) == (Mode.CANARY, 100, False)
+    assert (served.path, served.unit, served.timeout, served.flag) == (
+        RAIN.path,
+        RAIN.unit,
+        RAIN.timeout,
+        RAIN.flag,
+    )
+    assert (served.incumbent, served.candidate, served.shadow) == (
+        RAIN.incumbent,
+        RAIN.candidate,
+        RAIN.shadow,
+    )
+    assert (served.max_body, served.context, served.breaker) == (
+        RAIN.max_body,
+        RAIN.context,
+        RAIN.guards.breaker,
+    )
+
+
+def test_another_candidate_or_endpoint_is_tried_on_other_units() -> None:
+    assert RAIN.candidate is not None
+    other = replace(RAIN, candidate=replace(RAIN.candidate, name="rain-3"))
+    renamed = replace(RAIN, name="sun")
+    salts = {
+        snapshot.endpoint(one, mode=Mode.SHADOW, weight=0, tripped=False).release
+        for one in (RAIN, other, renamed)
+    }
+    assert len(salts) == 3
+    alone = snapshot.endpoint(replace(RAIN, candidate=None), mode=Mode.SHADOW, weight=0, tripped=False)
+    assert alone.release == ""

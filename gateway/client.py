@@ -41,8 +41,8 @@ class ClientConnection(asyncio.Protocol):
     """`quiet_since` is when the client last did what it was waited for: see `tick`."""
 
     __slots__ = (
-        "_advancing", "_chunks", "_close_after", "_closing_since", "_exchange", "_half_closed", "_held", "_left", "_paused",
-        "_skip", "_state", "_worker", "fields", "peer", "quiet_since", "transport",
+        "_advancing", "_chunks", "_close_after", "_closing_since", "_exchange", "_half_closed", "_held", "_left",
+        "_paused", "_skip", "_state", "_worker", "fields", "peer", "quiet_since", "transport",
     )  # fmt: skip
 
     def __init__(self, worker: Worker) -> None:
@@ -82,7 +82,10 @@ class ClientConnection(asyncio.Protocol):
             exchange.abandon()
 
     def eof_received(self) -> bool:
-        """A client may close its side and still read the answer to a whole request (RFC 9112, 9.6)."""
+        """A client may close its side and still read the answer to a whole request (RFC 9112, 9.6).
+
+        Whether it closed the other side too shows only when something is written to it.
+        """
         self._half_closed = True
         return self._state == _ANSWER
 

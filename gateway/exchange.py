@@ -160,7 +160,7 @@ class Exchange:
             self._mirror()
 
     def _extend_deadline(self, connection: UpstreamConnection) -> None:
-        """The server's time starts when it has the request; a slow client is the client connection's concern."""
+        """The server's time starts when it has the request; a slow client has its own timeout."""
         self.deadline = connection.deadline = self._worker.clock() + self._service.endpoint.timeout
 
     def _keep_up_to(self) -> int:

@@ -123,7 +123,7 @@ class Pool:
                 )
 
     def close(self) -> None:
-        """No version uses this server any more: idle connections go now, busy ones when they have answered."""
+        """No version uses this server any more: idle connections go now, busy ones with their answer."""
         self._closing = True
         for connection in tuple(self._idle):
             connection.abort()

@@ -18,8 +18,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from domain.errors import ConfigError
-from gateway.log import log, report
 from gateway.boot import Boot
+from gateway.log import log, report
 from settings.file import load
 from settings.schema import Address, Settings
 from settings.snapshot import boot as boot_snapshot
@@ -162,7 +162,7 @@ class Supervisor:
         return start
 
     def _reload(self) -> None:
-        """SIGHUP: the control process reads the configuration again; workers started later boot from it too."""
+        """SIGHUP: the control process reads the configuration again, and so do workers that start later."""
         control = self._running.get("control")
         if control is not None:
             control.send_signal(signal.SIGHUP)

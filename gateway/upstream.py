@@ -70,8 +70,8 @@ class UpstreamConnection(asyncio.Protocol):
     """`deadline` and `idle_since` are loop time; the pool's tick acts on them."""
 
     __slots__ = (
-        "_chunks", "_heard", "_held", "_interims", "_left", "_pool", "_state", "_timeout", "deadline", "head", "idle_since",
-        "open", "paused", "recipient", "served", "transport",
+        "_chunks", "_heard", "_held", "_interims", "_left", "_pool", "_state", "_timeout", "deadline", "head",
+        "idle_since", "open", "paused", "recipient", "served", "transport",
     )  # fmt: skip
 
     def __init__(self, pool: Pool) -> None:

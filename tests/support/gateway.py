@@ -127,9 +127,8 @@ class Running:
     async def connect(self) -> Client:
         before = set(self.worker.clients)
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        while not (new := set(self.worker.clients) - before):
-            await asyncio.sleep(0.001)
-        return Client(reader, writer, new.pop())
+        await eventually(lambda: set(self.worker.clients) - before, "the connection is accepted")
+        return Client(reader, writer, (set(self.worker.clients) - before).pop())
 
     async def ask(self, data: bytes) -> bytes:
         """Send `data` on a new connection, close our side, and read until the gateway closes its own."""
@@ -226,6 +225,8 @@ async def gateway(
     boot = Boot(0, listening.fileno(), str(far_end.path), drain, b"k" * 32, snapshot)
     worker = Worker(boot, asyncio.get_running_loop())
     await worker.start(listening)
+    if control:
+        await eventually(lambda: far_end.heard, "the worker is linked")
     try:
         yield Running(worker, listening.getsockname()[1], far_end)
     finally:

@@ -62,7 +62,7 @@ async def hang_up(heard: Heard, reader: asyncio.StreamReader, writer: asyncio.St
 
 
 class ScriptedUpstream:
-    """`answer` may be replaced at any time; `heard` holds every request, `connections` how many were opened."""
+    """`answer` may be replaced at any time; `heard` holds every request; `connections` counts the opened."""
 
     def __init__(self, answer: Answer) -> None:
         self.answer = answer

@@ -157,7 +157,9 @@ async def _exchange(folder: Path, case: Case, size: int, *, pipelined: bool) -> 
 
 @pytest.mark.parametrize("case", CASES, ids=_names)
 @pytest.mark.parametrize("feeding", ["whole", "bytes", "pipelined"])
-def test_each_case_has_its_status_and_its_connection_its_fate(case: Case, feeding: str, tmp_path: Path) -> None:
+def test_each_case_has_its_status_and_its_connection_its_fate(
+    case: Case, feeding: str, tmp_path: Path
+) -> None:
     size = 1 if feeding == "bytes" else 0
     if feeding == "bytes" and len(case.request) > 20_000:
         size = 997

@@ -70,7 +70,7 @@ class Worker(Protocol):
     ) -> None:
         """One arm's part of an exchange ended."""
 
-    def context(self, service: ServedEndpoint, head: RequestHead, unit: str | None, peer: str) -> FlagContext:
+    def context(self, service: ServedEndpoint, head: RequestHead, peer: str) -> FlagContext:
         """What the flag's constraints may ask about a request."""
 
 
@@ -179,7 +179,7 @@ class Exchange:
         self._unit = unit = self._read_unit()
         context = None
         if route.needs_context:
-            context = self._worker.context(service, self.head, unit, self._client.peer)
+            context = self._worker.context(service, self.head, self._client.peer)
         decision = route.decide(unit, context)
         self._decision = decision
         version = service.candidate if decision.arm is Arm.CANDIDATE else service.incumbent

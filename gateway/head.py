@@ -3,9 +3,12 @@
 The problem: a proxy that reads a head otherwise than the server behind it can be made to smuggle requests,
 and a proxy that builds an object per header is slow. The guarantee: a head is either refused with the
 status that the RFC asks for, or every line of it is `token ":" field-value CRLF` and its framing has one
-meaning. Four passes over the bytes, all inside C: one regular expression checks every line whole, the
-head is lowered once, one regular expression visits the few fields that a proxy must read or must not pass
-on, and the slices between those are joined again untouched.
+meaning.
+
+How it stays cheap: one pass in C proves that the bytes are field bytes and whole CRLFs; a field's name is
+looked up among the names seen before, which tells that it is a token and whether a proxy has to look at the
+field at all. Most fields cost one look-up and travel on as the bytes they came as. What is remembered is
+bounded and only ever saves work: a forgotten name is checked again.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from domain.errors import ClientProtocolError, UpstreamProtocolError
+from domain.errors import ClientProtocolError, PointsmanError, UpstreamProtocolError
 
 MAX_HEAD = 64 * 1024
 """Bytes in a request's or response's head."""
@@ -22,38 +25,38 @@ MAX_TARGET = 16 * 1024
 """Bytes in a request line."""
 MAX_DIGITS = 15
 """Digits in a Content-Length: a petabyte, and far from any overflow."""
+REMEMBERED = 4096
+"""Names, request lines, hosts or response heads kept before all of a kind are forgotten."""
 
 NO_LENGTH = -1
 """The head has no Content-Length."""
 
-_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
-_FIELDS = rb"(?:\r\n" + _TOKEN + rb"++:[\t\x20-\x7e\x80-\xff]*+)*+"
-_REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb"++) ([\x21-\x7e]++) HTTP/([0-9])\.([0-9])")
-_REQUEST = re.compile(_REQUEST_LINE.pattern + _FIELDS)
-_RESPONSE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: [\t\x20-\x7e\x80-\xff]*+)?" + _FIELDS)
+_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]++) ([\x21-\x7e]++) HTTP/([0-9])\.([0-9])")
+_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: [\t\x20-\x7e\x80-\xff]*+)?")
 _ABSOLUTE = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?#@]+)([/?].*)?")
 _HOST = re.compile(rb"(?:[0-9A-Za-z._~\-%!$&'()*+,;=]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")
 _REQUEST_ID = re.compile(rb"[0-9A-Za-z._~:\-]{1,128}")
+_FIELD_BYTES = bytes((9, *range(32, 127), *range(128, 256)))
 
-_HOP_BY_HOP = (
-    b"connection",
-    b"keep-alive",
-    b"proxy-connection",
-    b"te",
-    b"trailer",
-    b"transfer-encoding",
-    b"upgrade",
-)
-_FORWARDING = (b"forwarded", b"x-real-ip", rb"x-forwarded-[^:]*", rb"x-envoy-[^:]*")
-_OURS = (rb"x-pointsman-[^:]*", b"x-request-id")
+_PASS, _HOST_FIELD, _LENGTH, _CONNECTION, _CODING, _EXPECT, _ID, _DROP = range(8)
+_WANTED = 16
+"""Added to a field's kind when routing reads its value."""
+
+_REQUEST_KINDS = {
+    b"host": _HOST_FIELD, b"content-length": _LENGTH, b"connection": _CONNECTION, b"transfer-encoding": _CODING,
+    b"expect": _EXPECT, b"x-request-id": _ID, b"keep-alive": _DROP, b"proxy-connection": _DROP, b"te": _DROP,
+    b"trailer": _DROP, b"upgrade": _DROP, b"forwarded": _DROP, b"x-real-ip": _DROP,
+}  # fmt: skip
+_RESPONSE_KINDS = {
+    b"content-length": _LENGTH, b"connection": _CONNECTION, b"transfer-encoding": _CODING, b"x-request-id": _DROP,
+    b"keep-alive": _DROP, b"proxy-connection": _DROP, b"te": _DROP, b"trailer": _DROP, b"upgrade": _DROP,
+}  # fmt: skip
+_DROPPED_PREFIXES = (b"x-pointsman-", b"x-forwarded-", b"x-envoy-")
 _PROTECTED = frozenset(
     (b"close", b"keep-alive", b"host", b"content-length", b"content-type", b"content-encoding")
 )
 """What a Connection field may not make us drop: the body would lose its meaning."""
-
-
-def _field_pattern(names: Iterable[bytes]) -> re.Pattern[bytes]:
-    return re.compile(rb"\r\n(" + rb"|".join(names) + rb"):[ \t]*([^\r]*)")
 
 
 class RequestHead:
@@ -85,97 +88,11 @@ class RequestHead:
     values: dict[bytes, bytes] | None
 
 
-class RequestGrammar:
-    """Parses request heads; `interest` names the fields (lower case) whose values routing reads."""
-
-    def __init__(self, interest: Iterable[bytes] = ()) -> None:
-        fixed = (*_HOP_BY_HOP, *_FORWARDING, *_OURS, b"content-length", b"expect", b"host")
-        taken_out = re.compile(rb"|".join(fixed))
-        self._interest = frozenset(interest)
-        self._passed_on = frozenset(name for name in self._interest if taken_out.fullmatch(name) is None)
-        self._notable = _field_pattern((*sorted(map(re.escape, self._passed_on)), *fixed))
-
-    def parse(self, head: bytes) -> RequestHead:
-        """Parse `head`: the bytes before the blank line, which must be whole.
-
-        Raises ClientProtocolError with the status to answer. The connection cannot be used afterwards.
-        """
-        line = _REQUEST.fullmatch(head)
-        if line is None:
-            raise _explain_request(head)
-        method, target, major, minor = line.groups()
-        if major != b"1":
-            raise ClientProtocolError("only HTTP/1.1 and HTTP/1.0 are spoken here", 505)
-        lowered = head.lower()
-        if lowered.count(b"\r\n") > MAX_FIELDS:
-            raise ClientProtocolError(f"more than {MAX_FIELDS} header fields", 431)
-        request = RequestHead()
-        request.method = method
-        request.minor = 0 if minor == b"0" else 1
-        request.keep_alive = request.minor == 1
-        request.content_length = NO_LENGTH
-        request.chunked = request.expects_continue = False
-        request.request_id = None
-        request.values = None
-        self._read_fields(request, head, lowered, line.end(4))
-        _read_target(request, target)
-        return request
-
-    def _read_fields(self, request: RequestHead, head: bytes, lowered: bytes, start: int) -> None:
-        kept: list[bytes] = []
-        hosts = 0
-        nominated: bytes | None = None
-        for field in self._notable.finditer(lowered, start):
-            name = field.group(1)
-            begin, end = field.span()
-            if name in self._interest:
-                value = head[field.start(2) : end].rstrip(b" \t")
-                if request.values is None:
-                    request.values = {name: value}
-                else:
-                    request.values.setdefault(name, value)
-                if name in self._passed_on:
-                    continue
-            if name == b"host":
-                hosts += 1
-                if _HOST.fullmatch(field.group(2).rstrip(b" \t")) is None:
-                    raise ClientProtocolError("the Host field is not a host")
-            elif name == b"content-length":
-                if request.content_length != NO_LENGTH:
-                    raise ClientProtocolError("more than one Content-Length")
-                request.content_length = _length(field.group(2))
-            elif name == b"connection":
-                value = field.group(2)
-                nominated = value if nominated is None else nominated + b"," + value
-            elif name == b"transfer-encoding":
-                if request.chunked:
-                    raise ClientProtocolError("more than one Transfer-Encoding")
-                if field.group(2).rstrip(b" \t") != b"chunked":
-                    raise ClientProtocolError("the only transfer coding understood is chunked", 501)
-                request.chunked = True
-            elif name == b"expect":
-                if field.group(2).rstrip(b" \t") != b"100-continue":
-                    raise ClientProtocolError("the only expectation understood is 100-continue", 417)
-                request.expects_continue = request.minor == 1
-            elif name == b"x-request-id" and request.request_id is None:
-                value = head[field.start(2) : end].rstrip(b" \t")
-                if _REQUEST_ID.fullmatch(value):
-                    request.request_id = value
-            if begin > start:
-                kept.append(head[start:begin])
-            start = end
-        kept.append(head[start:])
-        request.fields = b"".join(kept)
-        if request.chunked and (request.content_length != NO_LENGTH or request.minor == 0):
-            raise ClientProtocolError("Transfer-Encoding with Content-Length, or in HTTP/1.0")
-        if hosts != 1 and (hosts or request.minor):
-            raise ClientProtocolError("a request has exactly one Host field")
-        if nominated is not None:
-            request.keep_alive, request.fields = _connection(nominated, request.keep_alive, request.fields)
-
-
 class ResponseHead:
-    """One response's head, read. `fields` as in RequestHead; Content-Length stays in it."""
+    """One response's head, read; not to be changed, for it may be shared.
+
+    `reason` is the status and its phrase; `fields` as in RequestHead, but Content-Length stays in it.
+    """
 
     __slots__ = ("chunked", "content_length", "fields", "keep_alive", "minor", "reason", "status")
 
@@ -188,57 +105,220 @@ class ResponseHead:
     keep_alive: bool
 
 
-_RESPONSE_NOTABLE = _field_pattern((*_HOP_BY_HOP, *_OURS, b"content-length"))
+class _Names:
+    """Field names as they are written → their kind."""
+
+    __slots__ = ("_kinds", "_prefixes", "_seen", "_wanted")
+
+    def __init__(
+        self, kinds: dict[bytes, int], prefixes: tuple[bytes, ...], wanted: frozenset[bytes]
+    ) -> None:
+        self._kinds = kinds
+        self._prefixes = prefixes
+        self._wanted = wanted
+        self._seen: dict[bytes, int] = {}
+
+    def learn(self, name: bytes, colon: bytes) -> int | None:
+        """The kind of a name not seen before; None when this is no field line at all."""
+        if not colon or _TOKEN.fullmatch(name) is None:
+            return None
+        lowered = name.lower()
+        kind = _DROP if lowered.startswith(self._prefixes) else self._kinds.get(lowered, _PASS)
+        if lowered in self._wanted:
+            kind += _WANTED
+        if len(self._seen) >= REMEMBERED:
+            self._seen.clear()
+        self._seen[name] = kind
+        return kind
+
+    @property
+    def seen(self) -> dict[bytes, int]:
+        return self._seen
 
 
-def parse_response(head: bytes) -> ResponseHead:
-    """Parse the bytes before a response's blank line. Raises UpstreamProtocolError."""
-    line = _RESPONSE.fullmatch(head)
-    if line is None:
-        raise UpstreamProtocolError("its response head is not HTTP/1.1")
-    lowered = head.lower()
-    if lowered.count(b"\r\n") > MAX_FIELDS:
-        raise UpstreamProtocolError(f"its response has more than {MAX_FIELDS} header fields")
-    response = ResponseHead()
-    response.status = int(line.group(2))
-    response.minor = 0 if line.group(1) == b"0" else 1
-    response.keep_alive = response.minor == 1
-    response.content_length = NO_LENGTH
-    response.chunked = False
-    start = head.find(b"\r\n")
-    if start < 0:
-        start = len(head)
-    response.reason = head[9:start]
-    kept: list[bytes] = []
-    nominated: bytes | None = None
-    for field in _RESPONSE_NOTABLE.finditer(lowered, start):
-        name = field.group(1)
-        if name == b"content-length":
-            if response.content_length != NO_LENGTH:
-                raise UpstreamProtocolError("its response has more than one Content-Length")
-            try:
-                response.content_length = _length(field.group(2))
-            except ClientProtocolError as error:
-                raise UpstreamProtocolError(f"its response: {error.reason}") from None
-            continue
-        if name == b"connection":
-            value = field.group(2)
-            nominated = value if nominated is None else nominated + b"," + value
-        elif name == b"transfer-encoding":
-            if response.chunked or response.minor == 0 or field.group(2).rstrip(b" \t") != b"chunked":
-                raise UpstreamProtocolError("its response has a transfer coding other than one chunked")
-            response.chunked = True
-        begin, end = field.span()
-        if begin > start:
-            kept.append(head[start:begin])
-        start = end
-    kept.append(head[start:])
-    response.fields = b"".join(kept)
-    if response.chunked and response.content_length != NO_LENGTH:
-        raise UpstreamProtocolError("its response has both Transfer-Encoding and Content-Length")
-    if nominated is not None:
-        response.keep_alive, response.fields = _connection(nominated, response.keep_alive, response.fields)
-    return response
+class RequestGrammar:
+    """Parses request heads; `interest` names the fields (lower case) whose values routing reads."""
+
+    def __init__(self, interest: Iterable[bytes] = ()) -> None:
+        self._names = _Names(_REQUEST_KINDS, _DROPPED_PREFIXES, frozenset(interest))
+        self._lines: dict[bytes, tuple[bytes, bytes, bytes, int]] = {}
+        self._hosts: set[bytes] = set()
+
+    def parse(self, head: bytes) -> RequestHead:
+        """Parse `head`: the bytes before the blank line, which must be whole.
+
+        Raises ClientProtocolError with the status to answer. The connection cannot be used afterwards.
+        """
+        lines = head.split(b"\r\n")
+        if head.translate(None, _FIELD_BYTES) != b"\r\n" * (len(lines) - 1):
+            raise _explain_request(head)
+        if len(lines) > MAX_FIELDS + 1:
+            raise ClientProtocolError(f"more than {MAX_FIELDS} header fields", 431)
+        request = RequestHead()
+        line = self._lines.get(lines[0]) or self._request_line(lines[0])
+        request.method, request.target, request.path, request.minor = line
+        request.keep_alive = line[3] == 1
+        request.content_length = NO_LENGTH
+        request.chunked = request.expects_continue = False
+        request.request_id = None
+        request.values = None
+        self._read_fields(request, lines)
+        return request
+
+    def _request_line(self, line: bytes) -> tuple[bytes, bytes, bytes, int]:
+        match = _REQUEST_LINE.fullmatch(line)
+        if match is None:
+            raise _explain_request(line)
+        method, target, major, minor = match.groups()
+        if major != b"1":
+            raise ClientProtocolError("only HTTP/1.1 and HTTP/1.0 are spoken here", 505)
+        origin, path = _read_target(method, target)
+        read = (method, origin, path, 0 if minor == b"0" else 1)
+        if path is origin:
+            if len(self._lines) >= REMEMBERED:
+                self._lines.clear()
+            self._lines[line] = read
+        return read
+
+    def _read_fields(self, request: RequestHead, lines: list[bytes]) -> None:
+        names = self._names
+        seen = names.seen
+        hosts = 0
+        taken: list[bytes] = []
+        nominated: bytes | None = None
+        fields = iter(lines)
+        next(fields)
+        for line in fields:
+            name, colon, value = line.partition(b":")
+            kind = seen.get(name) if colon else None
+            if kind is None:
+                kind = names.learn(name, colon)
+                if kind is None:
+                    raise _explain_request(b"\r\n".join(lines))
+            if kind == _PASS:
+                continue
+            value = value.strip(b" \t")
+            if kind >= _WANTED:
+                if request.values is None:
+                    request.values = {name.lower(): value}
+                else:
+                    request.values.setdefault(name.lower(), value)
+                kind -= _WANTED
+                if kind == _PASS:
+                    continue
+            taken.append(line)
+            if kind == _HOST_FIELD:
+                hosts += 1
+                if value not in self._hosts:
+                    self._learn_host(value)
+            elif kind == _LENGTH:
+                if request.content_length != NO_LENGTH:
+                    raise ClientProtocolError("more than one Content-Length")
+                request.content_length = _length(value)
+            elif kind == _CONNECTION:
+                nominated = value if nominated is None else nominated + b"," + value
+            elif kind == _CODING:
+                if request.chunked:
+                    raise ClientProtocolError("more than one Transfer-Encoding")
+                if value.lower() != b"chunked":
+                    raise ClientProtocolError("the only transfer coding understood is chunked", 501)
+                request.chunked = True
+            elif kind == _EXPECT:
+                if value.lower() != b"100-continue":
+                    raise ClientProtocolError("the only expectation understood is 100-continue", 417)
+                request.expects_continue = request.minor == 1
+            elif kind == _ID and request.request_id is None and _REQUEST_ID.fullmatch(value):
+                request.request_id = value
+        if request.chunked and (request.content_length != NO_LENGTH or request.minor == 0):
+            raise ClientProtocolError("Transfer-Encoding with Content-Length, or in HTTP/1.0")
+        if hosts != 1 and (hosts or request.minor):
+            raise ClientProtocolError("a request has exactly one Host field")
+        request.fields = _joined(lines, taken)
+        if nominated is not None and (nominated != b"keep-alive" or not request.minor):
+            request.keep_alive, request.fields = _connection(nominated, request.keep_alive, request.fields)
+
+    def _learn_host(self, value: bytes) -> None:
+        if _HOST.fullmatch(value) is None:
+            raise ClientProtocolError("the Host field is not a host")
+        if len(self._hosts) >= REMEMBERED:
+            self._hosts.clear()
+        self._hosts.add(value)
+
+
+class ResponseGrammar:
+    """Parses response heads. A server's heads mostly repeat but for the date: whole heads are remembered."""
+
+    def __init__(self) -> None:
+        self._names = _Names(_RESPONSE_KINDS, (b"x-pointsman-",), frozenset())
+        self._heads: dict[bytes, ResponseHead] = {}
+
+    def parse(self, head: bytes) -> ResponseHead:
+        """Parse the bytes before a response's blank line. Raises UpstreamProtocolError."""
+        known = self._heads.get(head)
+        if known is not None:
+            return known
+        response = self._read(head)
+        if len(self._heads) >= REMEMBERED // 16:
+            self._heads.clear()
+        self._heads[head] = response
+        return response
+
+    def _read(self, head: bytes) -> ResponseHead:
+        lines = head.split(b"\r\n")
+        status = _STATUS_LINE.fullmatch(lines[0])
+        if status is None or head.translate(None, _FIELD_BYTES) != b"\r\n" * (len(lines) - 1):
+            raise UpstreamProtocolError("its response head is not HTTP/1.1")
+        if len(lines) > MAX_FIELDS + 1:
+            raise UpstreamProtocolError(f"its response has more than {MAX_FIELDS} header fields")
+        response = ResponseHead()
+        response.status = int(status.group(2))
+        response.minor = 0 if status.group(1) == b"0" else 1
+        response.keep_alive = response.minor == 1
+        response.reason = lines[0][9:]
+        response.content_length = NO_LENGTH
+        response.chunked = False
+        nominated: bytes | None = None
+        taken: list[bytes] = []
+        for line in lines[1:]:
+            name, colon, value = line.partition(b":")
+            kind = self._names.seen.get(name) if colon else None
+            if kind is None:
+                kind = self._names.learn(name, colon)
+                if kind is None:
+                    raise UpstreamProtocolError(
+                        "its response has a header line without a valid name and colon"
+                    )
+            if kind == _PASS:
+                continue
+            value = value.strip(b" \t")
+            if kind == _LENGTH:
+                if response.content_length != NO_LENGTH:
+                    raise UpstreamProtocolError("its response has more than one Content-Length")
+                response.content_length = _length(value, UpstreamProtocolError)
+                continue
+            taken.append(line)
+            if kind == _CONNECTION:
+                nominated = value if nominated is None else nominated + b"," + value
+            elif kind == _CODING:
+                if response.chunked or response.minor == 0 or value.lower() != b"chunked":
+                    raise UpstreamProtocolError("its response has a transfer coding other than one chunked")
+                response.chunked = True
+        if response.chunked and response.content_length != NO_LENGTH:
+            raise UpstreamProtocolError("its response has both Transfer-Encoding and Content-Length")
+        response.fields = _joined(lines, taken)
+        if nominated is not None:
+            response.keep_alive, response.fields = _connection(
+                nominated, response.keep_alive, response.fields
+            )
+        return response
+
+
+def _joined(lines: list[bytes], taken: list[bytes]) -> bytes:
+    """The fields of `lines` (whose first is the start line, and gone afterwards) without the `taken` ones."""
+    lines[0] = b""
+    for line in taken:
+        lines.remove(line)
+    return b"\r\n".join(lines)
 
 
 def without_field(fields: bytes, name: bytes) -> bytes:
@@ -263,7 +343,8 @@ def incomplete(data: bytes) -> None:
         raise _explain_request(data[:end])
 
 
-def _read_target(request: RequestHead, target: bytes) -> None:
+def _read_target(method: bytes, target: bytes) -> tuple[bytes, bytes]:
+    """Origin-form and path; the same object twice when there is no query."""
     if len(target) > MAX_TARGET:
         raise ClientProtocolError(f"the request target is over {MAX_TARGET} bytes", 414)
     if target[0] != 0x2F:
@@ -272,24 +353,23 @@ def _read_target(request: RequestHead, target: bytes) -> None:
             target = absolute.group(2) or b"/"
             if target[0] == 0x3F:
                 target = b"/" + target
-        elif target != b"*" and request.method != b"CONNECT":
+        elif target != b"*" and method != b"CONNECT":
             raise ClientProtocolError("the request target is neither a path nor an http URL")
     if b"#" in target:
         raise ClientProtocolError("a request target has no fragment")
-    request.target = target
     query = target.find(b"?")
-    request.path = target if query < 0 else target[:query]
+    return target, target if query < 0 else target[:query]
 
 
-def _length(value: bytes) -> int:
-    digits = value.rstrip(b" \t")
+def _length(digits: bytes, fault: type[PointsmanError] = ClientProtocolError) -> int:
     if not digits.isdigit() or len(digits) > MAX_DIGITS:
-        raise ClientProtocolError("Content-Length is not a number of bytes")
+        raise fault("Content-Length is not a number of bytes")
     return int(digits)
 
 
 def _connection(value: bytes, keep_alive: bool, fields: bytes) -> tuple[bool, bytes]:
-    """Apply a (lower-case) Connection field: RFC 9110, 7.6.1."""
+    """Apply a Connection field: RFC 9110, 7.6.1."""
+    value = value.lower()
     for option in value.split(b","):
         name = option.strip(b" \t")
         if name == b"close":
@@ -312,6 +392,6 @@ def _explain_request(head: bytes) -> ClientProtocolError:
         if field[:1] in (b" ", b"\t"):
             return ClientProtocolError("a folded header line (obs-fold)")
         name, colon, _ = field.partition(b":")
-        if not colon or not re.fullmatch(_TOKEN + rb"+", name):
+        if not colon or _TOKEN.fullmatch(name) is None:
             return ClientProtocolError("a header line without a valid name and colon")
     return ClientProtocolError("a control character in a header value")

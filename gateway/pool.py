@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 
 from domain.observation import Outcome
 from domain.routing import Upstream, Version
+from gateway.head import ResponseGrammar
 from gateway.upstream import Recipient, UpstreamConnection
 from shadow.tasks import Tasks
 
@@ -46,6 +47,7 @@ class Pool:
         self.upstream = upstream
         self.now = clock
         self.poisoned = 0
+        self.grammar = ResponseGrammar()
         self._loop = loop
         self._tasks = tasks
         self._authority = upstream.authority.encode()

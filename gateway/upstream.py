@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 from domain.errors import UpstreamProtocolError
 from domain.observation import Outcome
 from gateway.chunks import ChunkDecoder, ChunkError
-from gateway.head import MAX_HEAD, NO_LENGTH, ResponseHead, parse_response
+from gateway.head import MAX_HEAD, NO_LENGTH, ResponseHead
 
 if TYPE_CHECKING:
     from gateway.pool import Pool
@@ -173,7 +173,7 @@ class UpstreamConnection(asyncio.Protocol):
                 self._held = data
             return
         try:
-            head = parse_response(data[:end])
+            head = self._pool.grammar.parse(data[:end])
         except UpstreamProtocolError as error:
             self.fail(Outcome.PROTOCOL, error.reason)
             return

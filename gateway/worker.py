@@ -140,20 +140,14 @@ class Worker:
             self._flushing = True
             self._loop.call_later(FLUSH_AFTER, self._flush)
 
-    def context(self, service: ServedEndpoint, head: RequestHead, unit: str | None, peer: str) -> FlagContext:
+    def context(self, service: ServedEndpoint, head: RequestHead, peer: str) -> FlagContext:
         values = head.values or {}
-        properties = {
-            field: values[header].decode("utf-8", "replace")
+        fields = [
+            (field, values[header].decode("utf-8", "replace"))
             for field, header in service.context_fields
             if header in values
-        }
-        return FlagContext(
-            user_id=unit,
-            session_id=properties.pop("sessionId", None),
-            remote_address=peer or None,
-            current_time=datetime.now(UTC),
-            properties=properties,
-        )
+        ]
+        return FlagContext.of(fields, remote_address=peer or None, current_time=datetime.now(UTC))
 
     # ---- snapshots ------------------------------------------------------------------------------------
 

@@ -82,7 +82,13 @@ def write(folder: Path, configuration: dict[str, Any] | None = None) -> Path:
 
 
 def pair(
-    number: int, y: float = 0.5, *, generation: int = 1, served: Arm = Arm.INCUMBENT, at: float = 1000.0, **more: Any
+    number: int,
+    y: float = 0.5,
+    *,
+    generation: int = 1,
+    served: Arm = Arm.INCUMBENT,
+    at: float = 1000.0,
+    **more: Any,
 ) -> Pair:
     """A pair whose incumbent predicts 0.5 and whose candidate predicts `y`."""
     incumbent = Observation("rain-1", Outcome.ANSWERED, 200, 0.002, b'{"y":0.5}')
@@ -181,13 +187,17 @@ class Here:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(PATIENCE):
-            while not condition():
+            while not condition():  # noqa: ASYNC110 - the parts have no event for everything
                 await asyncio.sleep(0.005)
 
 
 @asynccontextmanager
 async def here(
-    folder: Path, *, opener: Callable[[], StateStore] | None = None, settings: Settings | None = None, **endpoint: Any
+    folder: Path,
+    *,
+    opener: Callable[[], StateStore] | None = None,
+    settings: Settings | None = None,
+    **endpoint: Any,
 ) -> AsyncIterator[Here]:
     """Start the parts with their files in `folder`; end them in order."""
     path = folder / "pointsman.yaml"

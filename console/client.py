@@ -1,0 +1,170 @@
+"""The admin API as the command line uses it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Self
+from urllib.parse import quote
+
+import httpx
+
+from domain.errors import ConfigError, PointsmanError
+
+DEFAULT_ADMIN = "http://127.0.0.1:8081"
+TIMEOUT = 10.0
+"""Seconds that one answer may take: a kill waits for every worker's confirmation, which is milliseconds."""
+
+
+class Unreachable(PointsmanError):  # noqa: N818 - what the gateway is, not a mistake of this program
+    """Nothing answered at the admin address in time."""
+
+
+class Refused(PointsmanError):  # noqa: N818 - named after what the admin API did
+    """The admin API answered with an error, or not as itself. `problem` is its RFC 9457 document."""
+
+    def __init__(self, problem: Mapping[str, object]) -> None:
+        self.problem = dict(problem)
+        super().__init__(_sentence(problem))
+
+    @property
+    def status(self) -> int:
+        """The HTTP status of the answer; 0 when the document names none."""
+        status = self.problem.get("status")
+        return status if isinstance(status, int) else 0
+
+
+class AdminClient:
+    """Speaks to one gateway's admin API.
+
+    Every method returns the decoded JSON as it came; raises Unreachable when nothing answers and Refused when
+    the answer is an error. `base` is checked at once: ConfigError unless it is an http or https URL.
+    """
+
+    def __init__(
+        self,
+        base: str = DEFAULT_ADMIN,
+        *,
+        transport: httpx.BaseTransport | None = None,
+        timeout: float = TIMEOUT,
+    ) -> None:
+        self.base = _checked(base)
+        # The admin API listens on loopback: a proxy of the environment would only lead away from it.
+        self._http = httpx.Client(base_url=self.base, transport=transport, timeout=timeout, trust_env=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._http.close()
+
+    def endpoints(self) -> object:
+        """All endpoints with switch, release and guards."""
+        return self._ask("GET", "/api/v1/endpoints")
+
+    def endpoint(self, name: str) -> object:
+        """One endpoint with switch, release and guards."""
+        return self._ask("GET", _path(name))
+
+    def kill(self, name: str, reason: str) -> object:
+        """Take the candidate out of traffic; answers when the kill is kept and the workers have it."""
+        return self._ask("POST", _path(name, "kill"), body={"reason": reason})
+
+    def rearm(self, name: str, reason: str, kills: Sequence[str]) -> object:
+        """Clear exactly `kills`; Refused with status 409 when others are in force."""
+        return self._ask("POST", _path(name, "rearm"), body={"reason": reason, "kills": list(kills)})
+
+    def pairs(self, name: str, worst: int) -> object:
+        """The `worst` most divergent pairs that are still kept, worst first."""
+        return self._ask("GET", _path(name, "pairs"), query={"worst": str(worst)})
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Mapping[str, object] | None = None,
+        query: Mapping[str, str] | None = None,
+    ) -> object:
+        try:
+            answer = self._http.request(method, path, json=body, params=query)
+        except httpx.ConnectError as error:
+            raise Unreachable(
+                f"nothing listens at {self.base} ({error}). Start a gateway with 'pointsman serve -c FILE', "
+                "or name another address with --admin URL or POINTSMAN_ADMIN."
+            ) from error
+        except httpx.TimeoutException as error:
+            raise Unreachable(
+                f"{self.base} did not answer in time ({type(error).__name__}): the control process may be "
+                f"starting or overloaded. The data plane serves its clients without it.{_doubt(method)}"
+            ) from error
+        except httpx.RequestError as error:
+            raise Unreachable(f"{self.base} broke off its answer ({error}).{_doubt(method)}") from error
+        return self._read(answer)
+
+    def _read(self, answer: httpx.Response) -> object:
+        try:
+            document: object = answer.json()
+        except (json.JSONDecodeError, UnicodeDecodeError):
+            document = None
+        if not answer.is_success:
+            raise Refused(_problem(answer.status_code, document, self.base))
+        if not isinstance(document, dict):
+            detail = f"{self.base} answers, but not as Pointsman's admin API; is the address right?"
+            raise Refused(
+                {"type": "about:blank", "title": "Unreadable answer", "status": 0, "detail": detail}
+            )
+        return document
+
+
+def _checked(base: str) -> str:
+    allowed = f"a URL such as {DEFAULT_ADMIN}"
+    try:
+        url = httpx.URL(base)
+    except (httpx.InvalidURL, TypeError) as error:
+        raise ConfigError("--admin", base, allowed) from error
+    if url.scheme not in {"http", "https"} or not url.host:
+        raise ConfigError("--admin", base, allowed)
+    return base.rstrip("/")
+
+
+def _doubt(method: str) -> str:
+    if method == "GET":
+        return " Try again."
+    return (
+        " Whether the change was made is not known: look with 'pointsman status', then repeat it if need be."
+    )
+
+
+def _path(name: str, action: str = "") -> str:
+    path = f"/api/v1/endpoints/{quote(name, safe='')}"
+    return f"{path}/{action}" if action else path
+
+
+def _problem(status: int, document: object, base: str) -> Mapping[str, object]:
+    if isinstance(document, dict) and ("title" in document or "detail" in document):
+        return {"status": status, **document}
+    phrase = http.client.responses.get(status, "Error")
+    detail = f"{base} answered {status} without saying why; is it Pointsman's admin API?"
+    return {"type": "about:blank", "title": phrase, "status": status, "detail": detail}
+
+
+def _sentence(problem: Mapping[str, object]) -> str:
+    said = ": ".join(str(problem[key]) for key in ("title", "detail") if problem.get(key))
+    errors = problem.get("errors")
+    fields = [_field(error) if isinstance(error, dict) else str(error) for error in _listed(errors)]
+    return "\n  ".join([said, *(field for field in fields if field not in said)])
+
+
+def _listed(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
+
+
+def _field(error: Mapping[str, object]) -> str:
+    place = error.get("path") or error.get("field") or error.get("loc") or ""
+    text = error.get("allowed") or error.get("detail") or error.get("message") or error.get("msg") or ""
+    return f"{place}: {text}" if place else str(text)

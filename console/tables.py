@@ -1,0 +1,243 @@
+"""Endpoints, guards, pairs and settings as rich renderables. Cells are `Text`: nothing is read as markup."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from console import diff
+from console.text import moment, number, share, visible
+from console.views import ArmView, EndpointView, GuardView, KillView, PairView, ReleaseView, TripView
+from settings.schema import EndpointSettings, Settings
+
+_VERDICTS = {"pass": "green", "fail": "bold red", "inconclusive": "yellow", "error": "magenta"}
+
+
+def overview(endpoints: Sequence[EndpointView]) -> RenderableType:
+    """One line for each endpoint."""
+    if not endpoints:
+        return Text("no endpoints are configured")
+    table = _table(
+        "endpoint", "switch", "incumbent", "candidate", "stage", "weight", "verdict", "pairs", "flips"
+    )
+    for endpoint in endpoints:
+        release = endpoint.release
+        table.add_row(
+            _cell(endpoint.endpoint, "bold"),
+            _switch(endpoint),
+            _cell(endpoint.incumbent.version),
+            _cell(endpoint.candidate.version if endpoint.candidate else "–"),
+            _cell(_stage(release)),
+            _cell(share(release.weight) if release else "–"),
+            _verdict(endpoint.verdict),
+            _cell(number(endpoint.pairs.judged)),
+            _cell(number(endpoint.pairs.flips)),
+        )
+    return table
+
+
+def endpoint(view: EndpointView) -> RenderableType:
+    """Everything about one endpoint: switch, release, guards with their evidence, the last trip."""
+    parts: list[RenderableType] = [_summary(view)]
+    if view.switch.kills:
+        parts += [Text(), Text("Kills in force", style="bold red"), kills(view.switch.kills)]
+    if view.switch.unreadable is not None:
+        parts.append(_cell(f"every candidate is out: {view.switch.unreadable}", "red"))
+    for breaker in view.switch.breakers:
+        parts.append(
+            _cell(f"breaker open in worker {breaker.worker}: {breaker.reason or 'no reason given'}", "red")
+        )
+    if view.guards:
+        parts += [Text(), Text("Guards", style="bold"), guards(view.guards)]
+        parts += [_cell(f"  {guard.sentence}") for guard in view.guards if guard.sentence]
+    if view.last_trip is not None:
+        parts += [Text(), Text("Last trip", style="bold"), trip(view.last_trip)]
+    return Group(*parts)
+
+
+def kills(found: Iterable[KillView]) -> Table:
+    """Kills: who, why, when."""
+    table = _table("kill", "at", "by", "version", "reason")
+    table.columns[0].no_wrap = True
+    for kill in found:
+        table.add_row(*map(_cell, (kill.id, moment(kill.at), kill.actor, kill.version, kill.reason)))
+    return table
+
+
+def guards(found: Iterable[GuardView]) -> Table:
+    """Guards: estimate against limit, evidence against the threshold at which it trips, on a log scale."""
+    table = _table("guard", "verdict", "estimate", "limit", "evidence", "trips at", "towards a trip", "pairs")
+    for guard in found:
+        table.add_row(
+            _cell(guard.guard),
+            _verdict(guard.verdict),
+            *map(_cell, map(number, (guard.estimate, guard.limit, guard.evidence, guard.threshold))),
+            ProgressBar(total=1.0, completed=_progress(guard), width=14),
+            _cell(number(guard.count)),
+        )
+    return table
+
+
+def trip(view: TripView) -> Table:
+    """The timeline of a trip."""
+    grid = _grid()
+    rows = [
+        ("cause", view.cause),
+        ("reason", view.reason),
+        ("first bad answer", moment(view.first_bad_at)),
+        ("breach", moment(view.breach_at)),
+        ("trip", moment(view.trip_at)),
+        ("every worker confirmed", moment(view.confirmed_at)),
+        ("last bad answer served", moment(view.last_bad_served_at)),
+        ("breach to confirmation", "–" if view.trip_ms is None else f"{view.trip_ms:.1f} ms"),
+        ("evidence", view.sentence),
+    ]
+    for name, value in rows:
+        if value:
+            grid.add_row(Text(name), _cell(value))
+    return grid
+
+
+def pair(view: PairView) -> RenderableType:
+    """One pair: what both versions answered, line by line."""
+    judged = "not compared" if view.score is None else f"score {number(view.score)}"
+    if view.flip is not None:
+        judged += ", flipped" if view.flip else ", no flip"
+    head = Text.assemble(
+        _cell(view.request_id, "bold"), f"  {moment(view.at)}  {judged}, client got the ", _cell(view.served)
+    )
+    table = Table(box=box.SIMPLE, expand=True)
+    table.add_column(_arm("incumbent", view.incumbent), ratio=1, overflow="fold")
+    table.add_column(_arm("candidate", view.candidate), ratio=1, overflow="fold")
+    for line in diff.lines(view.incumbent.prediction, view.candidate.prediction):
+        left, right = ("red", "green") if line.changed else ("dim", "dim")
+        table.add_row(_cell(line.incumbent, left), _cell(line.candidate, right))
+    return Group(head, *([_cell(view.reason)] if view.reason else []), table)
+
+
+def settings(found: Settings) -> RenderableType:
+    """A valid configuration: its digest, where it listens, its endpoints."""
+    grid = _grid()
+    grid.add_row(Text("digest"), Text(found.digest))
+    grid.add_row(
+        Text("data plane"), Text(f"{found.listen}, {found.workers} worker{'s' * (found.workers != 1)}")
+    )
+    grid.add_row(Text("admin API"), Text(str(found.admin)))
+    grid.add_row(Text("database"), _cell(found.database))
+    grid.add_row(Text("flags"), _cell(found.flags_path or "none: every unit may see a candidate"))
+    table = _table(
+        "endpoint", "path", "protocol", "unit", "incumbent", "candidate", "flag", "compare", "guards", "plan"
+    )
+    for one in found.endpoints:
+        table.add_row(*map(_cell, _configured(one)))
+    return Group(grid, table)
+
+
+def _configured(one: EndpointSettings) -> tuple[str, ...]:
+    watched = [
+        name for name in ("divergence", "flips", "errors", "latency") if getattr(one.guards, name) is not None
+    ]
+    plan = [
+        f"{stage.mode} {share(stage.weight / 10_000)}" if stage.weight else str(stage.mode)
+        for stage in one.plan
+    ]
+    candidate = one.candidate.name if one.candidate else "–"
+    compare, flag = one.compare.kind, one.flag or "–"
+    guarded, planned = ", ".join(watched) or "–", " → ".join(plan)
+    return (
+        one.name,
+        one.path,
+        one.protocol,
+        str(one.unit),
+        one.incumbent.name,
+        candidate,
+        flag,
+        compare,
+        guarded,
+        planned,
+    )
+
+
+def _summary(view: EndpointView) -> Table:
+    grid = _grid()
+    grid.add_row(Text("endpoint"), _cell(view.endpoint, "bold"))
+    grid.add_row(Text("path"), _cell(f"{view.path} ({view.protocol})" if view.protocol else view.path))
+    grid.add_row(Text("switch"), _switch(view))
+    grid.add_row(Text("incumbent"), _cell(" ".join((view.incumbent.version, *view.incumbent.urls))))
+    grid.add_row(
+        Text("candidate"),
+        _cell(" ".join((view.candidate.version, *view.candidate.urls)) if view.candidate else "–"),
+    )
+    grid.add_row(Text("flag"), _cell(view.flag or "none: every unit may see the candidate"))
+    if view.release is not None:
+        grid.add_row(Text("stage"), _cell(f"{_stage(view.release)}, weight {share(view.release.weight)}"))
+        if view.release.pairs_needed:
+            grid.add_row(
+                Text("pairs in stage"), _cell(f"{view.release.pairs} of {view.release.pairs_needed}")
+            )
+    grid.add_row(Text("verdict"), _verdict(view.verdict))
+    counts = view.pairs
+    left_out = f"{counts.faults} faults, {counts.stale} stale, {counts.shed} shed"
+    grid.add_row(Text("pairs"), Text(f"{counts.judged} judged, {counts.flips} flips, {left_out}"))
+    workers = ", ".join(f"{worker.worker} at {worker.generation}" for worker in view.workers)
+    grid.add_row(
+        Text("generation"),
+        _cell(f"{view.generation} (worker {workers})" if workers else str(view.generation)),
+    )
+    if view.config_digest:
+        grid.add_row(Text("configuration"), _cell(view.config_digest))
+    return grid
+
+
+def _switch(view: EndpointView) -> Text:
+    if view.switch.tripped:
+        return Text("TRIPPED", style="bold red")
+    if view.switch.breakers:
+        return Text(f"armed, {len(view.switch.breakers)} breaker(s) open", style="red")
+    return Text("armed" if view.candidate else "no candidate", style="green" if view.candidate else "dim")
+
+
+def _stage(release: ReleaseView | None) -> str:
+    if release is None:
+        return "–"
+    return release.mode if release.stage < 0 else f"{release.mode} ({release.stage + 1} of {release.stages})"
+
+
+def _progress(guard: GuardView) -> float:
+    """ln(evidence) / ln(threshold), between 0 and 1: how far the evidence has come."""
+    if not guard.evidence or guard.threshold is None or guard.evidence <= 1 or guard.threshold <= 1:
+        return 0.0
+    return min(math.log(guard.evidence) / math.log(guard.threshold), 1.0)
+
+
+def _arm(name: str, arm: ArmView) -> Text:
+    latency = "" if arm.latency_ms is None else f", {arm.latency_ms:.1f} ms"
+    return _cell(f"{name} {arm.version}: {arm.outcome} {arm.status}{latency}")
+
+
+def _verdict(verdict: str) -> Text:
+    return _cell(verdict, _VERDICTS.get(verdict, ""))
+
+
+def _cell(text: str, style: str = "") -> Text:
+    return Text(visible(text), style=style)
+
+
+def _table(*headings: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    return table
+
+
+def _grid() -> Table:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    return grid

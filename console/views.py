@@ -1,0 +1,147 @@
+"""The admin API's answers as the command line reads them. Fields that a newer gateway adds are ignored."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class VersionView(msgspec.Struct, frozen=True):
+    version: str
+    urls: tuple[str, ...] = ()
+
+
+class KillView(msgspec.Struct, frozen=True):
+    id: str
+    actor: str
+    reason: str
+    at: str
+    version: str = ""
+
+
+class BreakerView(msgspec.Struct, frozen=True):
+    worker: int
+    reason: str | None = None
+
+
+class SwitchView(msgspec.Struct, frozen=True):
+    """`unreadable` says why the kept kills are unknown; every candidate is out until they are known."""
+
+    tripped: bool
+    kills: tuple[KillView, ...] = ()
+    breakers: tuple[BreakerView, ...] = ()
+    unreadable: str | None = None
+
+
+class ReleaseView(msgspec.Struct, frozen=True):
+    """`weight` is a fraction of one; `stage` counts from 0; -1 is the shadow stage after a re-arm."""
+
+    stage: int
+    stages: int
+    mode: str
+    weight: float
+    pairs: int = 0
+    pairs_needed: int = 0
+    since: str | None = None
+
+
+class GuardView(msgspec.Struct, frozen=True):
+    guard: str
+    verdict: str
+    estimate: float | None = None
+    limit: float | None = None
+    evidence: float | None = None
+    threshold: float | None = None
+    count: int = 0
+    sentence: str | None = None
+
+
+class PairCounts(msgspec.Struct, frozen=True):
+    judged: int = 0
+    flips: int = 0
+    faults: int = 0
+    stale: int = 0
+    shed: int = 0
+
+
+class TripView(msgspec.Struct, frozen=True):
+    cause: str
+    reason: str | None = None
+    first_bad_at: str | None = None
+    breach_at: str | None = None
+    trip_at: str | None = None
+    confirmed_at: str | None = None
+    last_bad_served_at: str | None = None
+    trip_ms: float | None = None
+    sentence: str | None = None
+
+
+class WorkerView(msgspec.Struct, frozen=True):
+    worker: int
+    generation: int
+    pid: int | None = None
+
+
+class EndpointView(msgspec.Struct, frozen=True):
+    endpoint: str
+    path: str
+    incumbent: VersionView
+    switch: SwitchView
+    verdict: str
+    candidate: VersionView | None = None
+    protocol: str = ""
+    flag: str | None = None
+    release: ReleaseView | None = None
+    guards: tuple[GuardView, ...] = ()
+    pairs: PairCounts = PairCounts()
+    last_trip: TripView | None = None
+    generation: int = 0
+    workers: tuple[WorkerView, ...] = ()
+    config_digest: str = ""
+
+
+class SwitchOnly(msgspec.Struct, frozen=True):
+    """What a re-arm needs of an endpoint: whatever else changes in an answer, this has to be readable."""
+
+    switch: SwitchView
+
+
+class EndpointsView(msgspec.Struct, frozen=True):
+    endpoints: tuple[EndpointView, ...]
+
+
+class KilledView(msgspec.Struct, frozen=True):
+    kill: str
+    generation: int = 0
+    confirmed_ms: float | None = None
+    workers: int = 0
+    durable: bool = False
+
+
+class RearmedView(msgspec.Struct, frozen=True):
+    cleared: tuple[str, ...]
+    generation: int = 0
+
+
+class ArmView(msgspec.Struct, frozen=True):
+    """One arm's part of a pair. `prediction` is any JSON value, or a text saying why there is none."""
+
+    version: str
+    outcome: str = ""
+    status: int = 0
+    latency_ms: float | None = None
+    prediction: object = None
+
+
+class PairView(msgspec.Struct, frozen=True):
+    request_id: str
+    at: str
+    served: str
+    incumbent: ArmView
+    candidate: ArmView
+    score: float | None = None
+    flip: bool | None = None
+    reason: str | None = None
+
+
+class PairsView(msgspec.Struct, frozen=True):
+    pairs: tuple[PairView, ...]

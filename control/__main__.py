@@ -1,0 +1,40 @@
+"""`python -m control -c pointsman.yaml --link PATH`: the control process, started by the supervisor."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import uvloop
+
+from control import log
+from control.process import Invocation, serve
+from domain.errors import ConfigError
+from settings.file import load
+
+BAD_CONFIGURATION = 2
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run until told to end; the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m control", description=__doc__)
+    parser.add_argument("-c", "--config", required=True, type=Path, help="the configuration file")
+    parser.add_argument("--link", required=True, help="path of the unix socket that workers connect to")
+    parser.add_argument(
+        "--workers", type=int, help="how many workers there are, instead of the configured number"
+    )
+    parser.add_argument("--ready-fd", type=int, help="descriptor that gets one JSON line when all is served")
+    given = parser.parse_args(arguments)
+    log.to_stream()
+    try:
+        settings = load(given.config)
+        uvloop.run(serve(settings, Invocation(given.config, given.link, given.workers, given.ready_fd)))
+    except ConfigError as error:
+        print(f"control: {error}", file=sys.stderr)
+        return BAD_CONFIGURATION
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

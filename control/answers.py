@@ -1,0 +1,98 @@
+"""Answers of the admin API: JSON, and RFC 9457 problem documents for whatever goes wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from http import HTTPStatus
+
+import orjson
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from control.configuration import RestartNeeded
+from control.events import Crowded
+from control.switchboard import UnknownEndpoint
+from domain.errors import ConfigError, PointsmanError, StaleRearm, StateUnavailable
+
+PROBLEM = "application/problem+json"
+
+STATUS: tuple[tuple[type[PointsmanError], int], ...] = (
+    (UnknownEndpoint, 404),
+    (StaleRearm, 409),
+    (RestartNeeded, 409),
+    (ConfigError, 422),
+    (StateUnavailable, 503),
+    (Crowded, 503),
+)
+"""The first class that fits gives the status."""
+
+SAFE_HEADERS = {
+    "cache-control": "no-store",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+}
+
+
+def json(data: object, status: int = 200) -> Response:
+    """`data` as JSON."""
+    return Response(orjson.dumps(data), status, SAFE_HEADERS, "application/json")
+
+
+def problem(
+    status: int,
+    detail: str,
+    headers: Mapping[str, str] | None = None,
+    more: Mapping[str, object] | None = None,
+) -> Response:
+    """A problem document (RFC 9457 section 3); `more` are extension members."""
+    title = HTTPStatus(status).phrase
+    body = {"type": "about:blank", "title": title, "status": status, "detail": detail, **(more or {})}
+    return Response(orjson.dumps(body), status, {**SAFE_HEADERS, **(headers or {})}, PROBLEM)
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of `app` with a problem document."""
+    app.add_exception_handler(PointsmanError, _ours)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+Handler = Callable[[Request, Exception], Awaitable[Response]]
+
+
+async def _ours(request: Request, error: Exception) -> Response:
+    status = next((status for kind, status in STATUS if isinstance(error, kind)), 500)
+    if isinstance(error, ConfigError):
+        fields = [{"field": error.path, "value": repr(error.value)[:200], "detail": error.allowed}]
+        return problem(status, str(error), more={"errors": fields})
+    retry = {"retry-after": "1"} if status == 503 else None
+    return problem(status, str(error), retry)
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class
+    fields = [{"field": _place(one["loc"]), "detail": str(one["msg"])} for one in error.errors()]
+    named = "; ".join(f"{one['field']}: {one['detail']}" for one in fields)
+    return problem(422, named, more={"errors": fields})
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class
+    details = {
+        404: f"there is nothing at {request.url.path}; the routes are listed at /openapi.json",
+        405: f"{request.method} is not possible at {request.url.path}",
+    }
+    return problem(error.status_code, details.get(error.status_code, str(error.detail)), error.headers)
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    """The server logs the traceback; the client gets none."""
+    return problem(500, "this should not have happened; the control process has logged what did")
+
+
+def _place(location: Sequence[object]) -> str:
+    return ".".join(str(part) for part in location)

@@ -1,0 +1,28 @@
+"""The admin API as one ASGI application."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from fastapi import FastAPI
+
+from control import answers
+from control.admission import Admission
+from control.panel import Panel
+from control.routes import configuration, endpoints, events, health
+
+
+def create(panel: Panel) -> FastAPI:
+    """The application over `panel`. Its interactive pages are off: they load scripts from elsewhere."""
+    app = FastAPI(
+        title="Pointsman admin API",
+        version=version("pointsman"),
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    answers.install(app)
+    app.add_middleware(Admission)
+    for module in (health, endpoints, configuration, events):
+        app.include_router(module.routes(panel))
+    return app

@@ -1,0 +1,75 @@
+"""The configuration in force: which file it came from, reloading it, and showing it without its secrets."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from control.flagdesk import FlagDesk
+from control.switchboard import Switchboard
+from domain.errors import ConfigError
+from settings.file import load
+from settings.schema import Settings
+
+MASK = "***"
+
+_SECRET_KEY = re.compile(r"(password|passwd|secret|token|credential|api_?key)$", re.IGNORECASE)
+_USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
+
+
+class RestartNeeded(ConfigError):  # noqa: N818 - what it takes, not a mistake of ours
+    """The new configuration changes what only a restart can change."""
+
+
+class Configuration:
+    """The file at `path`, served by the switchboard."""
+
+    def __init__(self, path: Path, switchboard: Switchboard, flags: FlagDesk) -> None:
+        self.path = path
+        self._switchboard = switchboard
+        self._flags = flags
+
+    async def reload(self) -> bool:
+        """Read the file and serve it; whether it was another. On ConfigError nothing has changed."""
+        settings = await asyncio.to_thread(load, self.path)
+        changed = settings.digest != self._switchboard.settings.digest
+        if changed:
+            demand_same_process(self._switchboard.settings, settings)
+            await self._switchboard.reconfigure(settings)
+            await self._flags.follow(settings.flags_path)
+        return changed
+
+    def shown(self) -> dict[str, object]:
+        """Digest, effective configuration with secrets masked, and the keys that have no effect yet."""
+        settings = self._switchboard.settings
+        return {
+            "digest": settings.digest,
+            "configuration": masked(settings.document),
+            "inert": list(settings.inert),
+        }
+
+
+def masked(value: object) -> object:
+    """`value` with secrets replaced: user information in URLs, and texts under keys that name a secret."""
+    if isinstance(value, Mapping):
+        return {
+            key: MASK if isinstance(held, str) and _SECRET_KEY.search(str(key)) else masked(held)
+            for key, held in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [masked(held) for held in value]
+    return _USERINFO.sub(f"{MASK}@", value) if isinstance(value, str) else value
+
+
+def demand_same_process(old: Settings, new: Settings) -> None:
+    """Raises RestartNeeded when `new` names another address, database or number of workers."""
+    for path, before, after in (
+        ("listen", old.listen, new.listen),
+        ("admin", old.admin, new.admin),
+        ("workers", old.workers, new.workers),
+        ("state.database", old.database, new.database),
+    ):
+        if before != after:
+            raise RestartNeeded(path, str(after), f"it is {before} here; restart to change it")

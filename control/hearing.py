@@ -1,0 +1,209 @@
+"""Where the batches are heard: in slices, so that the loop is never held for long, each exactly once.
+
+Between two batches, and only there, the evidence is kept together with the sequence of the last batch that
+it holds, in one transaction. A batch is acknowledged to its worker after that, so a control process that is
+killed at any moment goes on with all that was acknowledged, and is sent the rest again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+
+from control.clock import Clock
+from control.inbox import MOST_SESSIONS, Inbox, Waiting
+from control.keeper import Keeper
+from control.link import Link
+from control.log import note
+from control.switchboard import Switchboard
+from domain.errors import StateUnavailable
+from domain.observation import Pair
+from shadow.tasks import Tasks
+from shadow.wire import Batch, BreakerOpened
+
+SLICE_PAIRS = 16
+SLICE_BYTES = 512 * 1024
+LONGEST_TURN = 0.01
+"""Seconds of judging after which others get the loop."""
+
+PERIOD = 0.2
+"""Seconds between two checkpoints."""
+
+IDLE = 0.1
+
+log = logging.getLogger("pointsman.hearing")
+
+
+class Hearing:
+    """Feeds the judges from the inbox and acts on what they find. Also what the link reports to."""
+
+    def __init__(
+        self,
+        switchboard: Switchboard,
+        inbox: Inbox,
+        *,
+        link: Link,
+        keeper: Keeper,
+        clock: Clock,
+        tasks: Tasks,
+    ) -> None:
+        self.inbox = inbox
+        self._switchboard = switchboard
+        self._link = link
+        self._keeper = keeper
+        self._clock = clock
+        self._tasks = tasks
+        self._heard: dict[str, int] = {}
+        self._kept: dict[str, int] = {}
+        self._keeping = False
+        self._kept_at = 0.0
+        self._stopping = False
+
+    def restore(self, sequences: Mapping[str, int]) -> None:
+        """Every batch up to these sequences, by session, is kept: it is neither heard nor counted again."""
+        self.inbox.restore(sequences)
+        for session, sequence in sequences.items():
+            self._remember(session, sequence)
+
+    def _remember(self, session: str, sequence: int) -> None:
+        self._kept[session] = sequence
+        while len(self._kept) > MOST_SESSIONS:
+            del self._kept[next(iter(self._kept))]
+
+    # From the link.
+
+    def received(self, batch: Batch) -> None:
+        """Queue a batch and add its deltas; one that is kept already is only acknowledged, once more."""
+        if self.inbox.put(batch):
+            self._switchboard.tallies.batch(batch)
+        elif (kept := self._kept.get(batch.session, 0)) >= batch.sequence:
+            self._link.acknowledge(batch.session, kept)
+
+    def breaker_opened(self, worker: int, message: BreakerOpened) -> None:
+        """Latch a worker's breaker for the fleet, unless it opened in an earlier trial."""
+        board = self._switchboard
+        judge = board.judges.get(message.endpoint)
+        fresh = (
+            judge is not None
+            and message.version == judge.candidate
+            and message.generation >= judge.evidence_since
+        )
+        if judge is None or not fresh:
+            note(
+                log,
+                logging.INFO,
+                "late breaker",
+                worker=worker,
+                endpoint=message.endpoint,
+                reason=message.reason,
+            )
+            return
+        judge.breakers[worker] = message.reason
+        if not board.tripped(message.endpoint):
+            actor = f"breaker:worker-{worker}"
+            fallen = board.trip(message.endpoint, actor, "breaker", message.reason)
+            self._tasks.spawn(board.settle(fallen), f"trip of {message.endpoint}")
+
+    # The hearing itself.
+
+    async def run(self) -> None:
+        """Hear until `stop`."""
+        while not self._stopping:
+            waiting = self.inbox.take()
+            if waiting is None:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self.inbox.filled(), IDLE)
+            else:
+                await self._hear(waiting)
+                self._heard[waiting.session] = waiting.sequence
+            self._move_releases()
+            self._checkpoint_if_due()
+
+    def stop(self) -> None:
+        """End `run` after the batch that is being heard."""
+        self._stopping = True
+
+    async def checkpoint(self) -> None:
+        """Keep what was heard, and acknowledge it. Only between two batches. Raises StateUnavailable."""
+        await self._keep(self._switchboard.kept_states(), self._take_heard())
+
+    async def _hear(self, waiting: Waiting) -> None:
+        turn = self._clock.monotonic()
+        for part in slices(waiting.pairs):
+            by_endpoint: dict[str, list[Pair]] = {}
+            for pair in part:
+                by_endpoint.setdefault(pair.endpoint, []).append(pair)
+            tripped = [self._judge(name, pairs) for name, pairs in by_endpoint.items()]
+            if any(tripped) or self._clock.monotonic() - turn > LONGEST_TURN:
+                await asyncio.sleep(0)
+                turn = self._clock.monotonic()
+
+    def _judge(self, name: str, pairs: Sequence[Pair]) -> bool:
+        """Judge `pairs`; whether that tripped the switch."""
+        board = self._switchboard
+        judge = board.judges.get(name)
+        if judge is None:
+            board.tallies.dropped["unknown endpoint"] += len(pairs)
+            return False
+        board.touch(name)
+        if board.tripped(name):
+            judge.ignore(pairs)
+            return False
+        stage = judge.progress.stage
+        breach = judge.judge(pairs)
+        if breach is not None:
+            board.breached(name, breach)
+        elif judge.progress.stage != stage:
+            board.moved(name)
+        return breach is not None
+
+    def _move_releases(self) -> None:
+        for name, judge in self._switchboard.judges.items():
+            if judge.candidate and not self._switchboard.tripped(name) and judge.step():
+                self._switchboard.moved(name)
+
+    # Keeping.
+
+    def _checkpoint_if_due(self) -> None:
+        board = self._switchboard
+        due = self._clock.monotonic() - self._kept_at >= PERIOD and (self._heard or board.changed)
+        if due and not self._keeping and board.unreadable is None:
+            self._keeping = True
+            self._kept_at = self._clock.monotonic()
+            self._tasks.spawn(self._keep_quietly(board.kept_states(), self._take_heard()), "checkpoint")
+
+    def _take_heard(self) -> dict[str, int]:
+        heard, self._heard = self._heard, {}
+        return heard
+
+    async def _keep_quietly(self, states: Mapping[str, bytes], heard: Mapping[str, int]) -> None:
+        try:
+            await self._keep(states, heard)
+        except StateUnavailable:
+            # Counted and logged by the keeper; nothing is acknowledged, and the next checkpoint holds it too.
+            self._heard = {**heard, **self._heard}
+            self._switchboard.touch_again(states)
+        finally:
+            self._keeping = False
+
+    async def _keep(self, states: Mapping[str, bytes], heard: Mapping[str, int]) -> None:
+        if states or heard:
+            await self._keeper.checkpoint(states, heard)
+        for session, sequence in heard.items():
+            self._remember(session, sequence)
+            self._link.acknowledge(session, sequence)
+
+
+def slices(pairs: Sequence[Pair]) -> Iterator[Sequence[Pair]]:
+    """`pairs` in order, in parts of at most SLICE_PAIRS pairs and, from the second pair on, SLICE_BYTES."""
+    start = size = 0
+    for at, pair in enumerate(pairs):
+        weight = len(pair.incumbent.body) + len(pair.candidate.body)
+        if at > start and (at - start == SLICE_PAIRS or size + weight > SLICE_BYTES):
+            yield pairs[start:at]
+            start, size = at, 0
+        size += weight
+    if start < len(pairs):
+        yield pairs[start:]

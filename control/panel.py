@@ -1,0 +1,54 @@
+"""The parts of the control process that the admin API works with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from control.configuration import Configuration
+from control.events import Events
+from control.flagdesk import FlagDesk
+from control.hearing import Hearing
+from control.metrics import Metrics
+from control.switchboard import Switchboard
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """`workers` is how many gateway workers there should be."""
+
+    switchboard: Switchboard
+    hearing: Hearing
+    flags: FlagDesk
+    configuration: Configuration
+    events: Events
+    metrics: Metrics
+    workers: int
+
+    def shortcomings(self) -> list[str]:
+        """Why this gateway is not ready: what is not served yet, what could not be kept. Empty: it is."""
+        board = self.switchboard
+        found: list[str] = []
+        connected = len({worker.number for worker in board.link.workers})
+        if connected < self.workers:
+            found.append(f"{connected} of {self.workers} workers are connected")
+        if not board.link.serves(board.snapshot.generation, connected):
+            found.append(f"not every worker serves generation {board.snapshot.generation}")
+        if board.unreadable is not None:
+            found.append(f"every candidate is out: {board.unreadable}")
+        if board.keeper.failure is not None:
+            found.append(f"the store is out of reach: {board.keeper.failure}")
+        if board.keeper.unkept:
+            found.append(f"{board.keeper.unkept} kills are applied and not durable yet")
+        return found
+
+    def readiness(self) -> dict[str, object]:
+        """What readiness was judged by."""
+        board = self.switchboard
+        flags = "none" if self.flags.path is None else "fresh"
+        return {
+            "generation": board.snapshot.generation,
+            "workers": {"expected": self.workers, "connected": len(board.link.workers)},
+            "store": "ok" if board.keeper.failure is None else board.keeper.failure,
+            "flags": flags if self.flags.stale is None else f"stale: {self.flags.stale}",
+            "config_digest": board.settings.digest,
+        }

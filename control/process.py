@@ -1,0 +1,290 @@
+"""The control process: everything wired together, started, and ended in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import signal
+import socket
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+import uvicorn
+
+from control import api
+from control.clock import Clock
+from control.configuration import Configuration
+from control.events import Events
+from control.flagdesk import FlagDesk
+from control.generations import BLOCK
+from control.hearing import Hearing
+from control.inbox import Inbox
+from control.keeper import Keeper
+from control.link import Link
+from control.log import note
+from control.metrics import Metrics
+from control.panel import Panel
+from control.records import FLAGS
+from control.switchboard import Switchboard
+from control.tallies import Tallies
+from domain.errors import ConfigError, StateUnavailable
+from domain.ports import StateStore
+from domain.snapshot import Snapshot
+from killswitch.stores.sqlite import SqliteStore
+from settings.schema import Address, Settings
+from shadow.tasks import Tasks
+from shadow.wire import Batch, BreakerOpened, Hello
+
+GRACE = 2.0
+"""Seconds for requests that are being answered when the process ends."""
+
+FIRST_READING = 1.0
+"""Seconds that the first reading of the kept state may take before workers are told that it is unknown."""
+
+log = logging.getLogger("pointsman.control")
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """The command line: configuration file, the link's path, how many workers, whom to tell when ready."""
+
+    configuration: Path
+    link: str
+    workers: int | None = None
+    ready_fd: int | None = None
+
+
+class Control:
+    """One control process. `opener` opens the durable store."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        invocation: Invocation,
+        opener: Callable[[], StateStore] | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        """Raises ConfigError when the settings make no sense."""
+        self._invocation = invocation
+        self._clock = clock or Clock()
+        self._stop = asyncio.Event()
+        self._tasks = Tasks(self._failed)
+        self._tallies = Tallies()
+        self.link = Link(self._clock)
+        self.keeper = Keeper(opener or (lambda: SqliteStore(settings.database)), self._tasks)
+        self.events = Events()
+        self.switchboard = Switchboard(
+            settings,
+            link=self.link,
+            keeper=self.keeper,
+            events=self.events,
+            tallies=self._tallies,
+            clock=self._clock,
+            tasks=self._tasks,
+        )
+        draw = random.SystemRandom().random
+        self.hearing = Hearing(
+            self.switchboard,
+            Inbox(draw),
+            link=self.link,
+            keeper=self.keeper,
+            clock=self._clock,
+            tasks=self._tasks,
+        )
+        self.flags = FlagDesk(settings.flags_path, self.switchboard.expose)
+        self.configuration = Configuration(invocation.configuration, self.switchboard, self.flags)
+        self.panel = Panel(
+            switchboard=self.switchboard,
+            hearing=self.hearing,
+            flags=self.flags,
+            configuration=self.configuration,
+            events=self.events,
+            metrics=Metrics(self.switchboard, self.hearing),
+            workers=invocation.workers or settings.workers,
+        )
+        self.app = api.create(self.panel)
+        self._hearing_task: asyncio.Task[None] | None = None
+
+    # What the link reports.
+
+    def greeted(self, hello: Hello) -> Snapshot:
+        """See `control.link.Listener`."""
+        return self.switchboard.greeted(hello.generation)
+
+    def received(self, batch: Batch) -> None:
+        """See `control.link.Listener`."""
+        self.hearing.received(batch)
+
+    def breaker_opened(self, worker: int, message: BreakerOpened) -> None:
+        """See `control.link.Listener`."""
+        self.hearing.breaker_opened(worker, message)
+
+    # Life.
+
+    async def start(self) -> None:
+        """Read the kept state and the flags, then let the workers in. Raises ConfigError (bad link path)."""
+        restoring = self._tasks.spawn(self._restore(), "restore")
+        await asyncio.wait({restoring}, timeout=FIRST_READING)
+        await self.flags.look()
+        if self.switchboard.unreadable is not None:
+            self.switchboard.publish()
+        await self.link.open(self._invocation.link, self)
+        self._tasks.spawn(self.flags.watch(), "flags")
+        self._tasks.spawn(self.keeper.try_again(), "store")
+        self._hearing_task = self._tasks.spawn(self.hearing.run(), "hearing")
+
+    async def end(self) -> None:
+        """Hear the batch that is being heard to its end, keep everything, and let go."""
+        self.events.close()
+        self.hearing.stop()
+        if self._hearing_task is not None:
+            await asyncio.wait({self._hearing_task}, timeout=GRACE)
+            if self._hearing_task.done() and self.switchboard.unreadable is None:
+                try:
+                    await self.hearing.checkpoint()
+                except StateUnavailable as error:
+                    note(log, logging.ERROR, "ended without a last checkpoint", reason=str(error))
+        await self.link.close()
+        await self._tasks.cancel()
+        await self.keeper.close()
+
+    async def _restore(self) -> None:
+        board = self.switchboard
+        while board.unreadable is not None:
+            try:
+                kept = await self.keeper.restore()
+                first = await self.keeper.reserve(BLOCK)
+            except StateUnavailable as error:
+                board.unreadable = str(error)
+                await asyncio.sleep(0.5)
+                continue
+            board.generations.block(first, BLOCK)
+            self.hearing.restore(kept.sequences)
+            if self.flags.path is not None and FLAGS in kept.states:
+                board.flags = kept.states[FLAGS]
+            board.restore(kept)
+
+    def _failed(self, task: str, error: BaseException) -> None:
+        kind = task.partition(" ")[0]
+        self._tallies.task_failures[kind] += 1
+        log.error("task failed: %s", task, exc_info=error, extra={"fields": {"task": task}})
+        if kind == "hearing":
+            self.stop()
+
+    async def run(self, listening: socket.socket) -> None:
+        """Serve the admin API on `listening` until `stop`."""
+        server = _Server(
+            uvicorn.Config(
+                self.app,
+                log_config=None,
+                log_level="warning",
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                lifespan="off",
+                timeout_graceful_shutdown=int(GRACE),
+            )
+        )
+        await self.start()
+        serving = self._tasks.spawn(server.serve(sockets=[listening]), "admin")
+        while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn has a flag, no event
+            await asyncio.sleep(0.005)
+        self._tell_ready(listening)
+        stopping = self._tasks.spawn(self._stop.wait(), "stop")
+        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        self.events.close()
+        server.should_exit = True
+        await asyncio.wait({serving}, timeout=2 * GRACE)
+        await self.end()
+
+    def stop(self) -> None:
+        """End `run`."""
+        self._stop.set()
+
+    def reload(self) -> None:
+        """Read the configuration again, as on SIGHUP; a bad one is logged and the running one stays."""
+        self._tasks.spawn(self._reload(), "reload")
+
+    async def _reload(self) -> None:
+        try:
+            await self.configuration.reload()
+        except ConfigError as error:
+            note(log, logging.ERROR, "configuration refused", reason=str(error))
+
+    def _tell_ready(self, listening: socket.socket) -> None:
+        host, port = listening.getsockname()[:2]
+        admin = f"http://{Address(host, port)}"
+        note(
+            log,
+            logging.INFO,
+            "control process ready",
+            admin=admin,
+            link=self._invocation.link,
+            pid=os.getpid(),
+        )
+        if self._invocation.ready_fd is not None:
+            with os.fdopen(self._invocation.ready_fd, "wb") as ready:
+                ready.write(orjson.dumps({"admin": admin, "link": self._invocation.link}) + b"\n")
+
+
+class _Server(uvicorn.Server):
+    """Signals are the process's business."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class _Parent(asyncio.Protocol):
+    """Standard input as a pipe from the supervisor: it ends when the supervisor does."""
+
+    def __init__(self, gone: Callable[[], None]) -> None:
+        self._gone = gone
+
+    def eof_received(self) -> None:
+        self._gone()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._gone()
+
+
+async def serve(settings: Settings, invocation: Invocation) -> None:
+    """Run a control process until SIGTERM, SIGINT, or the end of the pipe on standard input.
+
+    Raises ConfigError when the admin address or the link's path cannot be used.
+    """
+    listening = bound(settings.admin)
+    control = Control(settings, invocation)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, control.stop)
+    loop.add_signal_handler(signal.SIGHUP, control.reload)
+    if _is_pipe(0):
+        await loop.connect_read_pipe(lambda: _Parent(control.stop), sys.stdin)
+    await control.run(listening)
+
+
+def _is_pipe(descriptor: int) -> bool:
+    """Whether it is a pipe or a socket pair, which is what asyncio gives a child as its standard input."""
+    mode = os.fstat(descriptor).st_mode
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+
+
+def bound(address: Address) -> socket.socket:
+    """A TCP socket bound to `address`. Raises ConfigError when that is impossible."""
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((address.host, address.port))
+    except OSError as error:
+        listening.close()
+        raise ConfigError("admin", str(address), f"give an address that is free ({error})") from error
+    return listening

@@ -1,0 +1,57 @@
+"""What is kept of an endpoint between two lives of the control process, as one value in the store."""
+
+from __future__ import annotations
+
+import msgspec
+
+from control.trip import Trip
+
+FLAGS = "flags"
+"""The name under which the last good flag document is kept; endpoints are kept as `endpoint:NAME`."""
+
+
+class EndpointRecord(msgspec.Struct, frozen=True):
+    """One endpoint's evidence and progress.
+
+    Attributes:
+        release: the release id that the evidence belongs to.
+        incumbent: the incumbent's version, which the evidence is relative to.
+        stage, stage_pairs, stage_since: the plan's progress.
+        evidence_since: the generation from which on pairs count.
+        cleared: how many kills had been cleared when this was written. If the store knows more, the
+            endpoint was re-armed afterwards and this evidence is void.
+        guards: the guards' own dump.
+        tally: judged, flips, faults, stale.
+    """
+
+    release: str
+    incumbent: str
+    stage: int
+    stage_pairs: int
+    stage_since: float
+    evidence_since: int
+    cleared: int
+    guards: bytes
+    tally: tuple[int, int, int, int]
+    last_trip: Trip | None = None
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(EndpointRecord)
+
+
+def name(endpoint: str) -> str:
+    """The name under which the record of `endpoint` is kept."""
+    return f"endpoint:{endpoint}"
+
+
+def encode(record: EndpointRecord) -> bytes:
+    return _encoder.encode(record)
+
+
+def decode(kept: bytes) -> EndpointRecord:
+    """Raises ValueError for bytes that are not a record."""
+    try:
+        return _decoder.decode(kept)
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"a kept record cannot be read: {error}") from error

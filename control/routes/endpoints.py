@@ -1,0 +1,89 @@
+"""Endpoints: their switch, release and guards; kill, re-arm, and the pairs that people look at."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, ConfigDict, StringConstraints
+from starlette.responses import Response
+
+from control import views
+from control.answers import json
+from control.panel import Panel
+from control.showcase import MOST
+
+Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
+KillId = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+Count = Annotated[int | None, Query(ge=1, le=MOST)]
+
+SHOWN = 20
+
+
+class KillRequest(BaseModel):
+    """Why the candidate has to go."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: Reason
+
+
+class RearmRequest(BaseModel):
+    """Why the candidate may come back, and the kills that were looked at; without: those in force now."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: Reason
+    kills: Annotated[list[KillId], "ids"] | None = None
+
+
+def routes(panel: Panel) -> APIRouter:
+    """`/api/v1/endpoints` and below."""
+    router = APIRouter(prefix="/api/v1/endpoints", tags=["endpoints"])
+    board = panel.switchboard
+
+    def shown(name: str) -> dict[str, object]:
+        return views.endpoint(board, name, panel.hearing.inbox.shed)
+
+    @router.get("")
+    async def endpoints() -> Response:
+        """Every endpoint."""
+        return json({"endpoints": [shown(name) for name in board.judges]})
+
+    @router.get("/{endpoint}")
+    async def endpoint(endpoint: str) -> Response:
+        """One endpoint: switch, release, guards with their evidence, the last trip."""
+        return json(shown(endpoint))
+
+    @router.post("/{endpoint}/kill")
+    async def kill(endpoint: str, request: KillRequest) -> Response:
+        """Take the candidate out; answers when that is durable and every worker has confirmed it."""
+        settled = await board.kill(endpoint, request.reason)
+        return json(
+            {
+                "kill": settled.kill.id,
+                "generation": settled.generation,
+                "confirmed_ms": settled.confirmed_ms,
+                "workers": settled.workers,
+                "durable": settled.durable,
+            }
+        )
+
+    @router.post("/{endpoint}/rearm")
+    async def rearm(endpoint: str, request: RearmRequest) -> Response:
+        """Clear exactly the kills that were seen; the candidate starts again from shadow."""
+        ids = None if request.kills is None else frozenset(request.kills)
+        cleared, generation = await board.rearm(endpoint, request.reason, ids)
+        return json({"cleared": sorted(cleared), "generation": generation})
+
+    @router.get("/{endpoint}/pairs")
+    async def pairs(endpoint: str, worst: Count = None, latest: Count = None) -> Response:
+        """The most divergent pairs, or the latest ones, with both predictions."""
+        judge = board.judge(endpoint)
+        if latest is not None and worst is None:
+            found = judge.showcase.latest(latest)
+        else:
+            found = judge.showcase.worst(worst or SHOWN)
+        return json({"pairs": [views.pair(judge.comparison, one) for one in found]})
+
+    return router

@@ -54,7 +54,6 @@ def environment(quick: bool) -> dict[str, str]:
         "processor": processor(),
         "cores": f"{len(os.sched_getaffinity(0))}; measured on {core}, load and model servers on {load_core}",
         "load average at start": f"{os.getloadavg()[0]:.2f}",
-        "kernel": platform.release(),
         "python": platform.python_version(),
         "nginx": version(["nginx", "-v"]),
         "wrk": version(["wrk", "-v"]),

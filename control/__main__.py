@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from domain.errors import ConfigError
 from settings.file import load
 
 BAD_CONFIGURATION = 2
+NICENESS = 5
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -26,6 +28,8 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--ready-fd", type=int, help="descriptor that gets one JSON line when all is served")
     given = parser.parse_args(arguments)
+    # Clients before judgement: where cores are short, the workers go first.
+    os.nice(NICENESS)
     log.to_stream()
     try:
         settings = load(given.config)

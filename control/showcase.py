@@ -61,7 +61,7 @@ def _shown(judged: JudgedPair) -> Shown:
     pair = judged.pair
     lengths = len(pair.incumbent.body), len(pair.candidate.body)
     if max(lengths) > LONGEST_BODY:
-        pair = replace(pair, incumbent=_cut(pair.incumbent), candidate=_cut(pair.candidate))
+        pair = pair._replace(incumbent=_cut(pair.incumbent), candidate=_cut(pair.candidate))
         judged = replace(judged, pair=pair)
     return Shown(judged, *lengths)
 
@@ -69,4 +69,4 @@ def _shown(judged: JudgedPair) -> Shown:
 def _cut(observation: Observation) -> Observation:
     if len(observation.body) <= LONGEST_BODY:
         return observation
-    return replace(observation, body=observation.body[:LONGEST_BODY])
+    return observation._replace(body=observation.body[:LONGEST_BODY])

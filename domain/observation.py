@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from domain.routing import Arm
 
@@ -15,7 +16,8 @@ class Outcome(enum.StrEnum):
     CONNECT = "connect"  # no connection: refused, unreachable, connect timeout
     TIMEOUT = "timeout"  # the answer was not whole in time
     PROTOCOL = "protocol"  # bytes that are not HTTP, or closed before the answer was whole
-    OVERSIZE = "oversize"  # whole, but longer than we keep: no body
+    OVERSIZE = "oversize"  # longer than we keep: no body
+    FLOOD = "flood"  # many times longer than the incumbent's answer, and cut for that
     ABANDONED = "abandoned"  # the client left first: says nothing about the arm
     OVERLOAD = "overload"  # our own limits: says nothing about the arm
 
@@ -25,12 +27,11 @@ class Outcome(enum.StrEnum):
         return self in _FAULTS
 
 
-_FAULTS = frozenset({Outcome.CONNECT, Outcome.TIMEOUT, Outcome.PROTOCOL})
+_FAULTS = frozenset({Outcome.CONNECT, Outcome.TIMEOUT, Outcome.PROTOCOL, Outcome.FLOOD})
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
-    """One arm's frozen outcome.
+class Observation(NamedTuple):
+    """One arm's frozen outcome. (A named tuple, as Pair is: they are made twice a request, and travel.)
 
     `status` is 0 when no head came; `latency` in seconds, from the request to the answer's last byte.
     """
@@ -54,8 +55,7 @@ class Observation:
         return self.outcome.blames_the_arm
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
+class Pair(NamedTuple):
     """Two observations of the same request, one per arm.
 
     `unit` is a 64-bit keyed digest of the unit, 0 when the request had none; `at` is the wall clock

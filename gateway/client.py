@@ -200,8 +200,7 @@ class ClientConnection(asyncio.Protocol):
             detail = f"the body of {length} bytes is over the limit of {service.endpoint.max_body}"
             self._turn_away(413, detail, head, request_id, length, rest)
             return
-        fields = b"%b%b\r\nx-request-id: %b" % (head.fields, self.fields, request_id)
-        exchange = Exchange(self, worker, service, head, request_id, fields, self.quiet_since)
+        exchange = Exchange(self, worker, service, head, request_id, self.quiet_since)
         self._exchange = exchange
         if not head.chunked and len(rest) >= length:
             self._state = _ANSWER
@@ -295,7 +294,7 @@ class ClientConnection(asyncio.Protocol):
             return _CLOSE
         return b"" if exchange.head.minor else _KEEP
 
-    def settled(self, exchange: Exchange) -> None:
+    def settled(self, exchange: Exchange, now: float) -> None:
         """`exchange` is over: next request, or close."""
         if self._exchange is not exchange:
             return
@@ -306,7 +305,7 @@ class ClientConnection(asyncio.Protocol):
         if self._state == _CLOSED:
             return
         self._state = _HEAD
-        self.quiet_since = self._worker.clock()
+        self.quiet_since = now
         if self._held:
             self._advance()
         if self._half_closed and self._state == _HEAD and not self._advancing:
@@ -338,7 +337,7 @@ class ClientConnection(asyncio.Protocol):
     def _refuse(self, error: ClientProtocolError) -> None:
         """The bytes are not HTTP as we speak it: say so and close, for nothing behind them can be trusted."""
         worker = self._worker
-        worker.counters.request("", "", "", error.status_hint, 0.0)
+        worker.counters.refused.request(error.status_hint, 0.0)
         self.transport.write(problem(error.status_hint, error.reason, worker.new_request_id(), fields=_CLOSE))
         self._close(linger=True)
 
@@ -353,7 +352,7 @@ class ClientConnection(asyncio.Protocol):
         fields: bytes = b"",
     ) -> None:
         """A well-formed request that we do not forward. The connection goes on if its body is short."""
-        self._worker.counters.request("", "", "", status, 0.0)
+        self._worker.counters.refused.request(status, 0.0)
         keep = not self._close_after and not head.chunked and length <= MAX_HELD and status != 413
         if not keep:
             fields += _CLOSE

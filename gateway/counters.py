@@ -25,21 +25,34 @@ class Histogram:
         self.seconds += seconds
 
 
+class Tally:
+    """Answers of one version in one arm, by status."""
+
+    __slots__ = ("statuses",)
+
+    def __init__(self) -> None:
+        self.statuses: dict[int, Histogram] = {}
+
+    def request(self, status: int, seconds: float) -> None:
+        """One answer to a client, `seconds` after its head was read."""
+        histogram = self.statuses.get(status)
+        if histogram is None:
+            histogram = self.statuses[status] = Histogram(LATENCY_BOUNDS)
+        histogram.observe(seconds)
+
+
 class Counters:
     """What this worker counted since `take` was last called."""
 
     def __init__(self) -> None:
-        self._requests: dict[tuple[str, str, str, int], Histogram] = {}
+        self._tallies: dict[tuple[str, str, str], Tally] = {}
         self._overhead: dict[str, Histogram] = {}
         self._mirrors: dict[tuple[str, str], int] = {}
+        self.refused = self.tally("", "", "")
 
-    def request(self, endpoint: str, version: str, arm: str, status: int, seconds: float) -> None:
-        """One answer to a client, `seconds` after its head was read."""
-        key = (endpoint, version, arm, status)
-        histogram = self._requests.get(key)
-        if histogram is None:
-            histogram = self._requests[key] = Histogram(LATENCY_BOUNDS)
-        histogram.observe(seconds)
+    def tally(self, endpoint: str, version: str, arm: str) -> Tally:
+        """Where the answers of `version` are counted; the same one for the same names."""
+        return self._tallies.setdefault((endpoint, version, arm), Tally())
 
     def overhead(self, endpoint: str, seconds: float) -> None:
         """Time the gateway itself spent on one request."""
@@ -56,13 +69,16 @@ class Counters:
     def take(self) -> Counts:
         """Everything counted since the last call."""
         requests = [
-            RequestCounts(*key, histogram.count, histogram.buckets, histogram.seconds)
-            for key, histogram in self._requests.items()
+            RequestCounts(*key, status, histogram.count, histogram.buckets, histogram.seconds)
+            for key, tally in self._tallies.items()
+            for status, histogram in tally.statuses.items()
         ]
         overhead = [
             OverheadCounts(endpoint, histogram.buckets, histogram.seconds)
             for endpoint, histogram in self._overhead.items()
         ]
         mirrors = [MirrorCounts(*key, count) for key, count in self._mirrors.items()]
-        self._requests, self._overhead, self._mirrors = {}, {}, {}
+        for tally in self._tallies.values():
+            tally.statuses = {}
+        self._overhead, self._mirrors = {}, {}
         return requests, overhead, mirrors

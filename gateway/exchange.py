@@ -85,7 +85,7 @@ class Exchange:
 
     def __init__(
         self, client: ClientConnection, worker: Worker, service: ServedEndpoint, head: RequestHead,
-        request_id: bytes, fields: bytes, began: float,
+        request_id: bytes, began: float,
     ) -> None:  # fmt: skip
         self._client = client
         self._worker = worker
@@ -106,7 +106,7 @@ class Exchange:
         self._replayed = False
         self._settled = False
         self.head = head
-        self.message = RequestMessage(head, fields)
+        self.message = RequestMessage(head, client.fields, request_id)
         self.request_id = request_id
         self.deadline = began + service.endpoint.timeout
         self.is_head = head.method == b"HEAD"
@@ -173,9 +173,11 @@ class Exchange:
 
     def _dispatch(self) -> None:
         # Decided now, not when the head came: after a swap nobody is admitted under the old snapshot.
-        self._service = service = self._worker.current(self._service)
+        worker = self._worker
+        self._service = service = worker.current(self._service)
         route = service.route
-        self.deadline = self._worker.clock() + service.endpoint.timeout
+        self._asked = now = self._began if self._at_once else worker.clock()
+        self.deadline = now + service.endpoint.timeout
         self._unit = unit = self._read_unit()
         context = None
         if route.needs_context:
@@ -184,9 +186,9 @@ class Exchange:
         self._decision = decision
         version = service.candidate if decision.arm is Arm.CANDIDATE else service.incumbent
         self._version = version or service.incumbent
-        if self.message.complete:
+        if decision.mirror is not None and self.message.complete:
             self._mirror()
-        self._ask()
+        self._ask(worker.clock())
 
     def _read_unit(self) -> str | None:
         source = self._service.unit_field
@@ -238,13 +240,13 @@ class Exchange:
         digest = hashlib.blake2b(unit.encode("utf-8", "replace"), digest_size=8, key=self._worker.unit_key)
         return int.from_bytes(digest.digest(), "big")
 
-    def _ask(self) -> None:
+    def _ask(self, now: float) -> None:
         pool = self._version.servers.choose(self._tried)
         if pool is None:
             self.failed(Outcome.OVERLOAD, "the version has no server left to ask", unanswered_reuse=False)
             return
         self._pool = pool
-        self._asked = now = self._worker.clock()
+        self._asked = now
         timeout = self._service.endpoint.timeout
         deadline = self.deadline
         if self._version.arm is Arm.CANDIDATE:
@@ -349,12 +351,12 @@ class Exchange:
         again = self.message.kept and not self.sent_head
         if unanswered_reuse and again and not self._replayed and self._may_replay():
             self._replayed = True
-            self._ask()
+            self._ask(now)
             return
         if outcome is Outcome.CONNECT and again and self._pool is not None:
             self._tried |= {self._pool}
             if self._version.servers.choose(self._tried) is not None:
-                self._ask()
+                self._ask(now)
                 return
         self._observed(outcome, 0 if self._head is None else self._head.status, now, b"")
         if self.sent_head:
@@ -364,7 +366,7 @@ class Exchange:
             self._version = self._service.incumbent
             self._tried = frozenset()
             self._pending = None
-            self._ask()
+            self._ask(now)
         else:
             self._answer_problem(outcome, reason, now)
 
@@ -410,10 +412,10 @@ class Exchange:
         worker = self._worker
         version = self._version
         endpoint = self._service.endpoint.name
-        worker.counters.request(endpoint, version.name, version.arm, status, now - self._began)
+        version.tally.request(status, now - self._began)
         if self._at_once and worker.samples_overhead():
             worker.counters.overhead(endpoint, (self._asked - self._began) + (worker.clock() - now))
-        self._client.settled(self)
+        self._client.settled(self, now)
 
     def abandon(self) -> None:
         """The client left: nobody is asked any longer on its behalf; the mirror goes on by itself."""

@@ -5,10 +5,9 @@ and a proxy that builds an object per header is slow. The guarantee: a head is e
 status that the RFC asks for, or every line of it is `token ":" field-value CRLF` and its framing has one
 meaning.
 
-How it stays cheap: one pass in C proves that the bytes are field bytes and whole CRLFs; a field's name is
-looked up among the names seen before, which tells that it is a token and whether a proxy has to look at the
-field at all. Most fields cost one look-up and travel on as the bytes they came as. What is remembered is
-bounded and only ever saves work: a forgotten name is checked again.
+How it stays cheap: a line that was seen before was checked before, and costs one look-up; of a line with a
+new value, the name is looked up and the value's bytes are checked, in C. Most fields travel on as the bytes
+they came as. What is remembered is bounded and only ever saves work: a forgotten line is checked again.
 """
 
 from __future__ import annotations
@@ -26,7 +25,11 @@ MAX_TARGET = 16 * 1024
 MAX_DIGITS = 15
 """Digits in a Content-Length: a petabyte, and far from any overflow."""
 REMEMBERED = 4096
-"""Names, request lines, hosts or response heads kept before all of a kind are forgotten."""
+"""Names, request lines or response heads kept before all of a kind are forgotten."""
+VALUES_REMEMBERED = 16
+"""Different lines of one name."""
+LONGEST_REMEMBERED = 256
+"""Bytes in a line."""
 
 NO_LENGTH = -1
 """The head has no Content-Length."""
@@ -105,10 +108,22 @@ class ResponseHead:
     keep_alive: bool
 
 
-class _Names:
-    """Field names as they are written → their kind."""
+Notable = tuple[int, bytes, bytes]
+"""A field line that a proxy must look at: its kind, its lower-case name, its value."""
 
-    __slots__ = ("_kinds", "_prefixes", "_seen", "_wanted")
+
+_START: dict[bytes, int | Notable] = {b"": 0}
+"""In place of the start line: the fields' bytes begin with its CRLF."""
+
+
+class _Lines:
+    """What is known of field lines: 0 for one that just passes, Notable for one to look at.
+
+    Most lines of a request are the same as in the last one; a few values differ every time. So whole lines
+    are remembered, but only the first few values of each name.
+    """
+
+    __slots__ = ("_kinds", "_names", "_prefixes", "_wanted", "seen")
 
     def __init__(
         self, kinds: dict[bytes, int], prefixes: tuple[bytes, ...], wanted: frozenset[bytes]
@@ -116,33 +131,44 @@ class _Names:
         self._kinds = kinds
         self._prefixes = prefixes
         self._wanted = wanted
-        self._seen: dict[bytes, int] = {}
+        self._names: dict[bytes, list[int]] = {}
+        self.seen: dict[bytes, int | Notable] = dict(_START)
 
-    def learn(self, name: bytes, colon: bytes) -> int | None:
-        """The kind of a name not seen before; None when this is no field line at all."""
-        if not colon or _TOKEN.fullmatch(name) is None:
+    def learn(self, line: bytes) -> int | Notable | None:
+        """What a line not remembered is; None when it is no field line at all."""
+        name, colon, value = line.partition(b":")
+        known = self._names.get(name)
+        if known is None:
+            if _TOKEN.fullmatch(name) is None:
+                return None
+            known = self._learn_name(name)
+        if not colon or value.translate(None, _FIELD_BYTES):
             return None
+        kind = known[0]
+        found: int | Notable = 0 if kind == _PASS else (kind, name.lower(), value.strip(b" \t"))
+        if known[1] and len(line) <= LONGEST_REMEMBERED:
+            known[1] -= 1
+            self.seen[line] = found
+        return found
+
+    def _learn_name(self, name: bytes) -> list[int]:
         lowered = name.lower()
         kind = _DROP if lowered.startswith(self._prefixes) else self._kinds.get(lowered, _PASS)
         if lowered in self._wanted:
             kind += _WANTED
-        if len(self._seen) >= REMEMBERED:
-            self._seen.clear()
-        self._seen[name] = kind
-        return kind
-
-    @property
-    def seen(self) -> dict[bytes, int]:
-        return self._seen
+        if len(self._names) >= REMEMBERED:
+            self._names.clear()
+            self.seen = dict(_START)
+        known = self._names[name] = [kind, VALUES_REMEMBERED]
+        return known
 
 
 class RequestGrammar:
     """Parses request heads; `interest` names the fields (lower case) whose values routing reads."""
 
     def __init__(self, interest: Iterable[bytes] = ()) -> None:
-        self._names = _Names(_REQUEST_KINDS, _DROPPED_PREFIXES, frozenset(interest))
+        self._fields = _Lines(_REQUEST_KINDS, _DROPPED_PREFIXES, frozenset(interest))
         self._lines: dict[bytes, tuple[bytes, bytes, bytes, int]] = {}
-        self._hosts: set[bytes] = set()
 
     def parse(self, head: bytes) -> RequestHead:
         """Parse `head`: the bytes before the blank line, which must be whole.
@@ -150,67 +176,63 @@ class RequestGrammar:
         Raises ClientProtocolError with the status to answer. The connection cannot be used afterwards.
         """
         lines = head.split(b"\r\n")
-        if head.translate(None, _FIELD_BYTES) != b"\r\n" * (len(lines) - 1):
-            raise _explain_request(head)
         if len(lines) > MAX_FIELDS + 1:
             raise ClientProtocolError(f"more than {MAX_FIELDS} header fields", 431)
         request = RequestHead()
-        line = self._lines.get(lines[0]) or self._request_line(lines[0])
+        first = lines[0]
+        line = self._lines.get(first) or self._request_line(first, head)
         request.method, request.target, request.path, request.minor = line
         request.keep_alive = line[3] == 1
         request.content_length = NO_LENGTH
         request.chunked = request.expects_continue = False
         request.request_id = None
         request.values = None
-        self._read_fields(request, lines)
+        lines[0] = b""
+        seen = self._fields.seen
+        notable: list[tuple[bytes, Notable]] = []
+        for field in lines:
+            found = seen.get(field)
+            if found is None:
+                found = self._fields.learn(field)
+                if found is None:
+                    raise _explain_request(head)
+            if found:
+                notable.append((field, found))  # type: ignore[arg-type]  # 0 is the only int
+        self._read(request, notable, lines)
         return request
 
-    def _request_line(self, line: bytes) -> tuple[bytes, bytes, bytes, int]:
+    def _request_line(self, line: bytes, head: bytes) -> tuple[bytes, bytes, bytes, int]:
         match = _REQUEST_LINE.fullmatch(line)
         if match is None:
-            raise _explain_request(line)
+            raise _explain_request(head)
         method, target, major, minor = match.groups()
         if major != b"1":
             raise ClientProtocolError("only HTTP/1.1 and HTTP/1.0 are spoken here", 505)
         origin, path = _read_target(method, target)
         read = (method, origin, path, 0 if minor == b"0" else 1)
-        if path is origin:
+        if path is origin and len(line) <= LONGEST_REMEMBERED:
             if len(self._lines) >= REMEMBERED:
                 self._lines.clear()
             self._lines[line] = read
         return read
 
-    def _read_fields(self, request: RequestHead, lines: list[bytes]) -> None:
-        names = self._names
-        seen = names.seen
+    def _read(self, request: RequestHead, notable: list[tuple[bytes, Notable]], lines: list[bytes]) -> None:
         hosts = 0
-        taken: list[bytes] = []
         nominated: bytes | None = None
-        fields = iter(lines)
-        next(fields)
-        for line in fields:
-            name, colon, value = line.partition(b":")
-            kind = seen.get(name) if colon else None
-            if kind is None:
-                kind = names.learn(name, colon)
-                if kind is None:
-                    raise _explain_request(b"\r\n".join(lines))
-            if kind == _PASS:
-                continue
-            value = value.strip(b" \t")
+        for line, (kind, name, value) in notable:
             if kind >= _WANTED:
                 if request.values is None:
-                    request.values = {name.lower(): value}
+                    request.values = {name: value}
                 else:
-                    request.values.setdefault(name.lower(), value)
+                    request.values.setdefault(name, value)
                 kind -= _WANTED
                 if kind == _PASS:
                     continue
-            taken.append(line)
+            lines.remove(line)
             if kind == _HOST_FIELD:
                 hosts += 1
-                if value not in self._hosts:
-                    self._learn_host(value)
+                if _HOST.fullmatch(value) is None:
+                    raise ClientProtocolError("the Host field is not a host")
             elif kind == _LENGTH:
                 if request.content_length != NO_LENGTH:
                     raise ClientProtocolError("more than one Content-Length")
@@ -233,23 +255,16 @@ class RequestGrammar:
             raise ClientProtocolError("Transfer-Encoding with Content-Length, or in HTTP/1.0")
         if hosts != 1 and (hosts or request.minor):
             raise ClientProtocolError("a request has exactly one Host field")
-        request.fields = _joined(lines, taken)
+        request.fields = b"\r\n".join(lines)
         if nominated is not None and (nominated != b"keep-alive" or not request.minor):
             request.keep_alive, request.fields = _connection(nominated, request.keep_alive, request.fields)
-
-    def _learn_host(self, value: bytes) -> None:
-        if _HOST.fullmatch(value) is None:
-            raise ClientProtocolError("the Host field is not a host")
-        if len(self._hosts) >= REMEMBERED:
-            self._hosts.clear()
-        self._hosts.add(value)
 
 
 class ResponseGrammar:
     """Parses response heads. A server's heads mostly repeat but for the date: whole heads are remembered."""
 
     def __init__(self) -> None:
-        self._names = _Names(_RESPONSE_KINDS, (b"x-pointsman-",), frozenset())
+        self._fields = _Lines(_RESPONSE_KINDS, (b"x-pointsman-",), frozenset())
         self._heads: dict[bytes, ResponseHead] = {}
 
     def parse(self, head: bytes) -> ResponseHead:
@@ -266,7 +281,7 @@ class ResponseGrammar:
     def _read(self, head: bytes) -> ResponseHead:
         lines = head.split(b"\r\n")
         status = _STATUS_LINE.fullmatch(lines[0])
-        if status is None or head.translate(None, _FIELD_BYTES) != b"\r\n" * (len(lines) - 1):
+        if status is None:
             raise UpstreamProtocolError("its response head is not HTTP/1.1")
         if len(lines) > MAX_FIELDS + 1:
             raise UpstreamProtocolError(f"its response has more than {MAX_FIELDS} header fields")
@@ -280,17 +295,14 @@ class ResponseGrammar:
         nominated: bytes | None = None
         taken: list[bytes] = []
         for line in lines[1:]:
-            name, colon, value = line.partition(b":")
-            kind = self._names.seen.get(name) if colon else None
-            if kind is None:
-                kind = self._names.learn(name, colon)
-                if kind is None:
-                    raise UpstreamProtocolError(
-                        "its response has a header line without a valid name and colon"
-                    )
-            if kind == _PASS:
+            found = self._fields.seen.get(line)
+            if found is None:
+                found = self._fields.learn(line)
+                if found is None:
+                    raise UpstreamProtocolError("its response has a malformed header line")
+            if isinstance(found, int):
                 continue
-            value = value.strip(b" \t")
+            kind, _, value = found
             if kind == _LENGTH:
                 if response.content_length != NO_LENGTH:
                     raise UpstreamProtocolError("its response has more than one Content-Length")

@@ -7,14 +7,18 @@ from gateway.head import NO_LENGTH, RequestHead
 
 
 class RequestMessage:
-    """A request as it is sent on: to the serving arm, to the mirror, to the incumbent after a failover."""
+    """To the serving arm, to the mirror, to the incumbent after a failover.
 
-    __slots__ = ("complete", "fields", "head", "kept", "method", "pieces", "size")
+    `fields` are the gateway's own lines, each with its leading CRLF.
+    """
 
-    def __init__(self, head: RequestHead, fields: bytes) -> None:
+    __slots__ = ("complete", "fields", "head", "kept", "method", "pieces", "request_id", "size")
+
+    def __init__(self, head: RequestHead, fields: bytes, request_id: bytes) -> None:
         self.head = head
         self.method = head.method
         self.fields = fields
+        self.request_id = request_id
         self.pieces: list[bytes] = []
         self.size = 0
         self.complete = False
@@ -34,11 +38,6 @@ class RequestMessage:
         """What was kept of the body."""
         return self.pieces[0] if len(self.pieces) == 1 else b"".join(self.pieces)
 
-    @property
-    def chunked_upload(self) -> bool:
-        """The body goes on in chunks: its length is not known yet."""
-        return self.head.chunked and not self.complete
-
     def payload(self, authority: bytes, prefix: bytes, path: bytes | None, extra: bytes = b"") -> bytes:
         """Head and what there is of the body."""
         head = self.head
@@ -46,16 +45,16 @@ class RequestMessage:
         if path is not None:
             target = path + target[len(head.path) :]
         body = self.body()
-        if self.chunked_upload:
+        if head.content_length != NO_LENGTH:
+            framing = b"\r\ncontent-length: %d" % head.content_length
+        elif not head.chunked:
+            framing = b""
+        elif self.complete:
+            framing = b"\r\ncontent-length: %d" % self.size
+        else:
             framing = b"\r\ntransfer-encoding: chunked"
             if body:
                 body = encode(body)
-        elif self.complete and (head.chunked or head.content_length != NO_LENGTH):
-            framing = b"\r\ncontent-length: %d" % self.size
-        elif head.content_length != NO_LENGTH:
-            framing = b"\r\ncontent-length: %d" % head.content_length
-        else:
-            framing = b""
-        return b"%b %b%b HTTP/1.1\r\nhost: %b%b%b%b\r\n\r\n%b" % (
-            self.method, prefix, target, authority, self.fields, framing, extra, body,
+        return b"%b %b%b HTTP/1.1\r\nhost: %b%b%b\r\nx-request-id: %b%b%b\r\n\r\n%b" % (
+            self.method, prefix, target, authority, head.fields, self.fields, self.request_id, framing, extra, body,
         )  # fmt: skip

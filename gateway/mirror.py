@@ -88,12 +88,21 @@ class Mirror:
 
     def begun(self, head: ResponseHead, *, until_close: bool) -> None:
         self._head = head
+        if self._pending.floods(self._version.arm, head.content_length):
+            self._cut(Outcome.FLOOD)
+        elif head.content_length > self._pending.limit:
+            self._cut(Outcome.OVERSIZE)
 
     def piece(self, data: bytes) -> None:
         if not self._capture.add(data):
-            if self._connection is not None:
-                self._connection.abort()
-            self._observe(Outcome.OVERSIZE, b"")
+            self._cut(Outcome.OVERSIZE)
+        elif self._pending.floods(self._version.arm, self._capture.held):
+            self._cut(Outcome.FLOOD)
+
+    def _cut(self, outcome: Outcome) -> None:
+        if self._connection is not None:
+            self._connection.abort()
+        self._observe(outcome, b"")
 
     def ended(self) -> None:
         self._observe(Outcome.ANSWERED, self._capture.body())

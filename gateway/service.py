@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from domain.routing import Arm, Upstream, Version
 from domain.snapshot import Endpoint, UnitKind
 from gateway.breaker import Breaker
+from gateway.counters import Counters, Tally
 from gateway.pool import Pools, Servers
 from routing.table import Route, RoutingTable
 from shadow.pairing import Budget
@@ -18,9 +19,10 @@ _UNSAFE = re.compile(rb"[^\x21-\x7e]")
 class ServedVersion:
     """One arm of an endpoint: whom to ask and what to say of it in the answer."""
 
-    __slots__ = ("arm", "fields", "name", "path", "servers")
+    __slots__ = ("arm", "fields", "name", "path", "servers", "tally")
 
-    def __init__(self, version: Version, arm: Arm, pools: Pools) -> None:
+    def __init__(self, version: Version, arm: Arm, pools: Pools, tally: Tally) -> None:
+        self.tally = tally
         self.name = version.name
         self.arm = arm
         self.servers: Servers = pools.of(version)
@@ -43,13 +45,17 @@ class ServedEndpoint:
         "unit_field",
     )
 
-    def __init__(self, route: Route, pools: Pools, previous: ServedEndpoint | None) -> None:
+    def __init__(
+        self, route: Route, pools: Pools, counters: Counters, previous: ServedEndpoint | None
+    ) -> None:
         endpoint = route.endpoint
         self.route = route
         self.endpoint = endpoint
-        self.incumbent = ServedVersion(endpoint.incumbent, Arm.INCUMBENT, pools)
+        self.incumbent = _served(endpoint, endpoint.incumbent, Arm.INCUMBENT, pools, counters)
         candidate = endpoint.candidate
-        self.candidate = None if candidate is None else ServedVersion(candidate, Arm.CANDIDATE, pools)
+        self.candidate = (
+            None if candidate is None else _served(endpoint, candidate, Arm.CANDIDATE, pools, counters)
+        )
         self.unit_field = endpoint.unit.name.encode() if endpoint.unit.kind is UnitKind.HEADER else None
         self.context_fields = tuple((field, header.encode()) for field, header in endpoint.context)
         self.budget: Budget = Budget(endpoint.shadow) if previous is None else previous.budget
@@ -62,6 +68,12 @@ class ServedEndpoint:
         if arm is Arm.CANDIDATE and self.candidate is not None:
             return self.candidate
         return self.incumbent
+
+
+def _served(
+    endpoint: Endpoint, version: Version, arm: Arm, pools: Pools, counters: Counters
+) -> ServedVersion:
+    return ServedVersion(version, arm, pools, counters.tally(endpoint.name, version.name, arm))
 
 
 def _breaker(endpoint: Endpoint, previous: ServedEndpoint | None) -> Breaker:
@@ -78,10 +90,17 @@ class Services:
 
     __slots__ = ("by_name", "by_path", "generation", "interest")
 
-    def __init__(self, table: RoutingTable, pools: Pools, previous: Mapping[str, ServedEndpoint]) -> None:
+    def __init__(
+        self,
+        table: RoutingTable,
+        pools: Pools,
+        counters: Counters,
+        previous: Mapping[str, ServedEndpoint],
+    ) -> None:
         self.generation = table.generation
         self.by_name = {
-            name: ServedEndpoint(route, pools, previous.get(name)) for name, route in table.by_name.items()
+            name: ServedEndpoint(route, pools, counters, previous.get(name))
+            for name, route in table.by_name.items()
         }
         self.by_path = {service.endpoint.path.encode(): service for service in self.by_name.values()}
         self.interest = frozenset(self._interest())

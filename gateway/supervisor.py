@@ -137,7 +137,7 @@ class Supervisor:
             str(self._workers),
         ]
         return await asyncio.create_subprocess_exec(
-            sys.executable, *arguments, stdin=asyncio.subprocess.PIPE, start_new_session=True
+            sys.executable, *arguments, stdin=asyncio.subprocess.PIPE, process_group=0
         )
 
     def _worker_starter(self, index: int, link: str) -> StartProcess:
@@ -153,7 +153,7 @@ class Supervisor:
             )
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "gateway.process",
-                stdin=asyncio.subprocess.PIPE, pass_fds=(descriptor,), start_new_session=True,
+                stdin=asyncio.subprocess.PIPE, pass_fds=(descriptor,), process_group=0,
             )  # fmt: skip
             if process.stdin is not None:
                 process.stdin.write(boot.frame())

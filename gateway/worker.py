@@ -153,7 +153,7 @@ class Worker:
 
     def _compiled(self, snapshot: Snapshot, previous: Mapping[str, ServedEndpoint]) -> Services:
         table = RoutingTable(snapshot, random.random)
-        services = Services(table, self._pools, previous)
+        services = Services(table, self._pools, self.counters, previous)
         self._pools.retain(upstreams(table))
         return services
 

@@ -44,6 +44,12 @@ class Budget:
         self.held -= size
 
 
+FLOOD_FACTOR = 8
+"""A candidate's mirrored answer so many times the incumbent's length is not read to its end …"""
+FLOOD_FLOOR = 64 * 1024
+"""… unless it has at most so many bytes."""
+
+
 class Capture:
     """One side's body as it passes, kept until it is over `limit` bytes or the budget."""
 
@@ -106,6 +112,16 @@ class PendingPair:
             return False
         self._held += size
         return True
+
+    def floods(self, arm: Arm, size: int) -> bool:
+        """Whether `size` bytes from the candidate are far too many, seen against the incumbent's answer.
+
+        Reading a flood to its end would cost clients the time of the worker, to learn what is known already:
+        the predictions differ.
+        """
+        if size <= FLOOD_FLOOR or arm is Arm.INCUMBENT or self._incumbent is None or not self._incumbent.ok:
+            return False
+        return size > FLOOD_FACTOR * len(self._incumbent.body)
 
     def observe(self, arm: Arm, observation: Observation) -> Pair | None:
         """One side ended; the Pair once both have. An arm's first observation stands."""

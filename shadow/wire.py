@@ -81,10 +81,7 @@ class Applied(msgspec.Struct, frozen=True, tag=True):
 
 
 class BreakerOpened(msgspec.Struct, frozen=True, tag=True):
-    """This worker stopped asking the candidate by itself after consecutive hard failures.
-
-    `served_at` is the wall clock at which this worker last began an answer from the candidate, 0 if never.
-    """
+    """This worker stopped asking the candidate by itself after consecutive hard failures."""
 
     endpoint: str
     version: str

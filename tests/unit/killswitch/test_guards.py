@@ -235,7 +235,7 @@ def test_without_a_window_or_a_unit_every_pair_votes() -> None:
 
 def test_latency_guards_compare_with_pairs_before_only() -> None:
     guards = GuardSet(GuardSettings(latency=LatencyGuard(p95_ratio=1.5)))
-    slow = replace(judged(), pair=replace(judged().pair, candidate=replace(OK, latency=1.0)))
+    slow = replace(judged(), pair=judged().pair._replace(candidate=OK._replace(latency=1.0)))
     assert fed(guards, [slow] * 100) is None
     assert only(guards).count == 0
     took = fed(guards, [slow] * 100)

@@ -41,8 +41,8 @@ class ClientConnection(asyncio.Protocol):
     """`quiet_since` is when the client last did what it was waited for: see `tick`."""
 
     __slots__ = (
-        "_advancing", "_chunks", "_close_after", "_closing_since", "_exchange", "_half_closed", "_held", "_left",
-        "_paused", "_skip", "_state", "_worker", "fields", "peer", "quiet_since", "transport",
+        "_advancing", "_chunks", "_close_after", "_closing_since", "_exchange", "_half_closed", "_held",
+        "_left", "_paused", "_skip", "_state", "_worker", "fields", "peer", "quiet_since", "transport",
     )  # fmt: skip
 
     def __init__(self, worker: Worker) -> None:

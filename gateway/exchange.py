@@ -48,7 +48,8 @@ class Worker(Protocol):
     wall: Callable[[], float]
     counters: Counters
     sampler: Sampler
-    unit_key: bytes
+    unit_hash: hashlib.blake2b
+    """Keyed, of 8 bytes; copied for each unit."""
 
     def current(self, service: ServedEndpoint) -> ServedEndpoint:
         """`service` as the snapshot in force has it."""
@@ -77,11 +78,22 @@ class Worker(Protocol):
 class Exchange:
     """The recipient of the serving arm's answer. See gateway.upstream.Recipient."""
 
-    __slots__ = (
-        "_asked", "_at_once", "_began", "_capture", "_client", "_connection", "_decision", "_encode", "_head",
-        "_pending", "_pool", "_replayed", "_service", "_settled", "_tried", "_unit", "_version", "_worker",
-        "abandoned", "deadline", "head", "is_head", "message", "request_id", "sent_head", "streams_upload",
-    )  # fmt: skip
+    # Defaults of the class: an exchange writes only what differs, for it is made once a request.
+    _at_once = False
+    _capture: Capture | None = None
+    _connection: UpstreamConnection | None = None
+    _decision: Decision | None = None
+    _encode = False
+    _head: ResponseHead | None = None
+    _pending: PendingPair | None = None
+    _pool: Pool | None = None
+    _replayed = False
+    _settled = False
+    _tried: frozenset[Pool] = frozenset()
+    _unit: str | None = None
+    abandoned = False
+    sent_head = False
+    streams_upload = False
 
     def __init__(
         self, client: ClientConnection, worker: Worker, service: ServedEndpoint, head: RequestHead,
@@ -90,29 +102,12 @@ class Exchange:
         self._client = client
         self._worker = worker
         self._service = service
-        self._began = began
-        self._asked = began
-        self._at_once = False
-        self._capture: Capture | None = None
-        self._connection: UpstreamConnection | None = None
-        self._decision: Decision | None = None
-        self._head: ResponseHead | None = None
-        self._pending: PendingPair | None = None
-        self._pool: Pool | None = None
-        self._tried: frozenset[Pool] = frozenset()
-        self._unit: str | None = None
+        self._began = self._asked = self.deadline = began
         self._version = service.incumbent
-        self._encode = False
-        self._replayed = False
-        self._settled = False
         self.head = head
         self.message = RequestMessage(head, client.fields, request_id)
         self.request_id = request_id
-        self.deadline = began + service.endpoint.timeout
         self.is_head = head.method == b"HEAD"
-        self.abandoned = False
-        self.sent_head = False
-        self.streams_upload = False
 
     @property
     def max_body(self) -> int:
@@ -186,7 +181,7 @@ class Exchange:
         self._decision = decision
         version = service.candidate if decision.arm is Arm.CANDIDATE else service.incumbent
         self._version = version or service.incumbent
-        if decision.mirror is not None and self.message.complete:
+        if decision.mirror is not None and service.endpoint.shadow.share and self.message.complete:
             self._mirror()
         self._ask(worker.clock())
 
@@ -237,7 +232,8 @@ class Exchange:
         unit = self._unit
         if unit is None or self._service.endpoint.unit.kind is UnitKind.REQUEST:
             return 0
-        digest = hashlib.blake2b(unit.encode("utf-8", "replace"), digest_size=8, key=self._worker.unit_key)
+        digest = self._worker.unit_hash.copy()
+        digest.update(unit.encode("utf-8", "replace"))
         return int.from_bytes(digest.digest(), "big")
 
     def _ask(self, now: float) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from domain.errors import ClientProtocolError, PointsmanError, UpstreamProtocolError
+from domain.errors import ClientProtocolError, UpstreamProtocolError
 
 MAX_HEAD = 64 * 1024
 """Bytes in a request's or response's head."""
@@ -46,15 +46,13 @@ _PASS, _HOST_FIELD, _LENGTH, _CONNECTION, _CODING, _EXPECT, _ID, _DROP = range(8
 _WANTED = 16
 """Added to a field's kind when routing reads its value."""
 
+_HOP_BY_HOP = dict.fromkeys((b"keep-alive", b"proxy-connection", b"te", b"trailer", b"upgrade"), _DROP)
+_FRAMING = {b"content-length": _LENGTH, b"connection": _CONNECTION, b"transfer-encoding": _CODING}
+_FORWARDING = dict.fromkeys((b"forwarded", b"x-real-ip"), _DROP)
 _REQUEST_KINDS = {
-    b"host": _HOST_FIELD, b"content-length": _LENGTH, b"connection": _CONNECTION, b"transfer-encoding": _CODING,
-    b"expect": _EXPECT, b"x-request-id": _ID, b"keep-alive": _DROP, b"proxy-connection": _DROP, b"te": _DROP,
-    b"trailer": _DROP, b"upgrade": _DROP, b"forwarded": _DROP, b"x-real-ip": _DROP,
+    **_HOP_BY_HOP, **_FRAMING, **_FORWARDING, b"host": _HOST_FIELD, b"expect": _EXPECT, b"x-request-id": _ID,
 }  # fmt: skip
-_RESPONSE_KINDS = {
-    b"content-length": _LENGTH, b"connection": _CONNECTION, b"transfer-encoding": _CODING, b"x-request-id": _DROP,
-    b"keep-alive": _DROP, b"proxy-connection": _DROP, b"te": _DROP, b"trailer": _DROP, b"upgrade": _DROP,
-}  # fmt: skip
+_RESPONSE_KINDS = {**_HOP_BY_HOP, **_FRAMING, b"x-request-id": _DROP}
 _DROPPED_PREFIXES = (b"x-pointsman-", b"x-forwarded-", b"x-envoy-")
 _PROTECTED = frozenset(
     (b"close", b"keep-alive", b"host", b"content-length", b"content-type", b"content-encoding")
@@ -73,22 +71,17 @@ class RequestHead:
         values: lower-case name → value of the fields that routing asked for (the first of each), or None.
     """
 
-    __slots__ = (
-        "chunked", "content_length", "expects_continue", "fields", "keep_alive", "method", "minor", "path",
-        "request_id", "target", "values",
-    )  # fmt: skip
-
     method: bytes
     target: bytes
     path: bytes
     minor: int
     fields: bytes
-    content_length: int
-    chunked: bool
-    expects_continue: bool
     keep_alive: bool
-    request_id: bytes | None
-    values: dict[bytes, bytes] | None
+    content_length = NO_LENGTH
+    chunked = False
+    expects_continue = False
+    request_id: bytes | None = None
+    values: dict[bytes, bytes] | None = None
 
 
 class ResponseHead:
@@ -108,8 +101,9 @@ class ResponseHead:
     keep_alive: bool
 
 
-Notable = tuple[int, bytes, bytes]
-"""A field line that a proxy must look at: its kind, its lower-case name, its value."""
+Notable = tuple[int, bytes, bytes, int]
+"""A field line that a proxy must look at: its kind, its lower-case name, its value, its number of bytes if
+it is a Content-Length."""
 
 
 _START: dict[bytes, int | Notable] = {b"": 0}
@@ -134,24 +128,27 @@ class _Lines:
         self._names: dict[bytes, list[int]] = {}
         self.seen: dict[bytes, int | Notable] = dict(_START)
 
-    def learn(self, line: bytes) -> int | Notable | None:
-        """What a line not remembered is; None when it is no field line at all."""
-        name, colon, value = line.partition(b":")
-        known = self._names.get(name)
-        if known is None:
-            if _TOKEN.fullmatch(name) is None:
-                return None
-            known = self._learn_name(name)
-        if not colon or value.translate(None, _FIELD_BYTES):
-            return None
+    def learn(self, line: bytes) -> int | Notable:
+        """What a line not remembered is; its bytes are known to be field bytes.
+
+        Raises ClientProtocolError when it is no field line or its value cannot be right.
+        """
+        colon = line.find(b":")
+        name = line[:colon] if colon > 0 else b""
+        known = self._names.get(name) or self._learn_name(name)
         kind = known[0]
-        found: int | Notable = 0 if kind == _PASS else (kind, name.lower(), value.strip(b" \t"))
+        if kind == _PASS:
+            found: int | Notable = 0
+        else:
+            found = _notable(kind, name.lower(), line[colon + 1 :].strip(b" \t"))
         if known[1] and len(line) <= LONGEST_REMEMBERED:
             known[1] -= 1
             self.seen[line] = found
         return found
 
     def _learn_name(self, name: bytes) -> list[int]:
+        if _TOKEN.fullmatch(name) is None:
+            raise ClientProtocolError("a header line without a valid name and colon")
         lowered = name.lower()
         kind = _DROP if lowered.startswith(self._prefixes) else self._kinds.get(lowered, _PASS)
         if lowered in self._wanted:
@@ -161,6 +158,17 @@ class _Lines:
             self.seen = dict(_START)
         known = self._names[name] = [kind, VALUES_REMEMBERED]
         return known
+
+
+def _notable(kind: int, name: bytes, value: bytes) -> Notable:
+    number = 0
+    if kind % _WANTED == _LENGTH:
+        if not value.isdigit() or len(value) > MAX_DIGITS:
+            raise ClientProtocolError("Content-Length is not a number of bytes")
+        number = int(value)
+    elif kind % _WANTED == _HOST_FIELD and _HOST.fullmatch(value) is None:
+        raise ClientProtocolError("the Host field is not a host")
+    return kind, name, value, number
 
 
 class RequestGrammar:
@@ -183,19 +191,19 @@ class RequestGrammar:
         line = self._lines.get(first) or self._request_line(first, head)
         request.method, request.target, request.path, request.minor = line
         request.keep_alive = line[3] == 1
-        request.content_length = NO_LENGTH
-        request.chunked = request.expects_continue = False
-        request.request_id = None
-        request.values = None
         lines[0] = b""
         seen = self._fields.seen
+        learn = self._fields.learn
+        checked = False
         notable: list[tuple[bytes, Notable]] = []
         for field in lines:
             found = seen.get(field)
             if found is None:
-                found = self._fields.learn(field)
-                if found is None:
-                    raise _explain_request(head)
+                if not checked:
+                    if _has_foreign_bytes(head, len(lines)):
+                        raise _explain_request(head)
+                    checked = True
+                found = learn(field)
             if found:
                 notable.append((field, found))  # type: ignore[arg-type]  # 0 is the only int
         self._read(request, notable, lines)
@@ -219,24 +227,23 @@ class RequestGrammar:
     def _read(self, request: RequestHead, notable: list[tuple[bytes, Notable]], lines: list[bytes]) -> None:
         hosts = 0
         nominated: bytes | None = None
-        for line, (kind, name, value) in notable:
-            if kind >= _WANTED:
+        for line, (meaning, name, value, number) in notable:
+            kind = meaning
+            if meaning >= _WANTED:
                 if request.values is None:
                     request.values = {name: value}
                 else:
                     request.values.setdefault(name, value)
-                kind -= _WANTED
+                kind = meaning - _WANTED
                 if kind == _PASS:
                     continue
             lines.remove(line)
             if kind == _HOST_FIELD:
                 hosts += 1
-                if _HOST.fullmatch(value) is None:
-                    raise ClientProtocolError("the Host field is not a host")
             elif kind == _LENGTH:
                 if request.content_length != NO_LENGTH:
                     raise ClientProtocolError("more than one Content-Length")
-                request.content_length = _length(value)
+                request.content_length = number
             elif kind == _CONNECTION:
                 nominated = value if nominated is None else nominated + b"," + value
             elif kind == _CODING:
@@ -294,19 +301,20 @@ class ResponseGrammar:
         response.chunked = False
         nominated: bytes | None = None
         taken: list[bytes] = []
+        if _has_foreign_bytes(head, len(lines)):
+            raise UpstreamProtocolError("its response head has bytes that no field has")
         for line in lines[1:]:
-            found = self._fields.seen.get(line)
-            if found is None:
-                found = self._fields.learn(line)
-                if found is None:
-                    raise UpstreamProtocolError("its response has a malformed header line")
+            try:
+                found = self._fields.seen.get(line) or self._fields.learn(line)
+            except ClientProtocolError as error:
+                raise UpstreamProtocolError(f"its response: {error.reason}") from None
             if isinstance(found, int):
                 continue
-            kind, _, value = found
+            kind, _, value, number = found
             if kind == _LENGTH:
                 if response.content_length != NO_LENGTH:
                     raise UpstreamProtocolError("its response has more than one Content-Length")
-                response.content_length = _length(value, UpstreamProtocolError)
+                response.content_length = number
                 continue
             taken.append(line)
             if kind == _CONNECTION:
@@ -323,6 +331,11 @@ class ResponseGrammar:
                 nominated, response.keep_alive, response.fields
             )
         return response
+
+
+def _has_foreign_bytes(head: bytes, lines: int) -> bool:
+    """Whether anything but field bytes and the CRLFs between `lines` lines is there: bare CR, LF, NUL …"""
+    return head.translate(None, _FIELD_BYTES) != b"\r\n" * (lines - 1)
 
 
 def _joined(lines: list[bytes], taken: list[bytes]) -> bytes:
@@ -371,12 +384,6 @@ def _read_target(method: bytes, target: bytes) -> tuple[bytes, bytes]:
         raise ClientProtocolError("a request target has no fragment")
     query = target.find(b"?")
     return target, target if query < 0 else target[:query]
-
-
-def _length(digits: bytes, fault: type[PointsmanError] = ClientProtocolError) -> int:
-    if not digits.isdigit() or len(digits) > MAX_DIGITS:
-        raise fault("Content-Length is not a number of bytes")
-    return int(digits)
 
 
 def _connection(value: bytes, keep_alive: bool, fields: bytes) -> tuple[bool, bytes]:

@@ -12,7 +12,9 @@ class RequestMessage:
     `fields` are the gateway's own lines, each with its leading CRLF.
     """
 
-    __slots__ = ("complete", "fields", "head", "kept", "method", "pieces", "request_id", "size")
+    complete = False
+    kept = True
+    size = 0
 
     def __init__(self, head: RequestHead, fields: bytes, request_id: bytes) -> None:
         self.head = head
@@ -20,9 +22,6 @@ class RequestMessage:
         self.fields = fields
         self.request_id = request_id
         self.pieces: list[bytes] = []
-        self.size = 0
-        self.complete = False
-        self.kept = True
 
     def add(self, piece: bytes, keep_up_to: int) -> None:
         """One more piece of the body; over `keep_up_to` bytes nothing is kept: it cannot be sent again."""
@@ -55,6 +54,6 @@ class RequestMessage:
             framing = b"\r\ntransfer-encoding: chunked"
             if body:
                 body = encode(body)
-        return b"%b %b%b HTTP/1.1\r\nhost: %b%b%b\r\nx-request-id: %b%b%b\r\n\r\n%b" % (
-            self.method, prefix, target, authority, head.fields, self.fields, self.request_id, framing, extra, body,
-        )  # fmt: skip
+        start = b"%b %b%b HTTP/1.1\r\nhost: %b" % (self.method, prefix, target, authority)
+        own = (self.fields, self.request_id, framing, extra, body)
+        return b"%b%b%b\r\nx-request-id: %b%b%b\r\n\r\n%b" % (start, head.fields, *own)

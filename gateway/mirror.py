@@ -20,20 +20,13 @@ MIRROR_FIELD = b"\r\nx-pointsman-mirror: 1"
 class Mirror:
     """Asks `version` what the client asked and observes the answer. A mirror is never sent twice."""
 
-    __slots__ = (
-        "_asked",
-        "_capture",
-        "_connection",
-        "_head",
-        "_message",
-        "_pending",
-        "_service",
-        "_version",
-        "_worker",
-        "abandoned",
-        "is_head",
-        "streams_upload",
-    )  # fmt: skip
+    # See gateway.exchange.Exchange for why these are the class's.
+    _asked = 0.0
+    _connection: UpstreamConnection | None = None
+    _capture: Capture | None = None
+    _head: ResponseHead | None = None
+    abandoned = False
+    streams_upload = False
 
     def __init__(
         self,
@@ -48,13 +41,7 @@ class Mirror:
         self._version = version
         self._message = message
         self._pending = pending
-        self._capture = Capture(pending)
-        self._connection: UpstreamConnection | None = None
-        self._head: ResponseHead | None = None
-        self._asked = 0.0
-        self.abandoned = False
         self.is_head = message.method == b"HEAD"
-        self.streams_upload = False
 
     def send(self) -> None:
         """Ask now."""
@@ -88,15 +75,17 @@ class Mirror:
 
     def begun(self, head: ResponseHead, *, until_close: bool) -> None:
         self._head = head
+        self._capture = Capture(self._pending)
         if self._pending.floods(self._version.arm, head.content_length):
             self._cut(Outcome.FLOOD)
         elif head.content_length > self._pending.limit:
             self._cut(Outcome.OVERSIZE)
 
     def piece(self, data: bytes) -> None:
-        if not self._capture.add(data):
+        capture = self._capture
+        if capture is None or not capture.add(data):
             self._cut(Outcome.OVERSIZE)
-        elif self._pending.floods(self._version.arm, self._capture.held):
+        elif self._pending.floods(self._version.arm, capture.held):
             self._cut(Outcome.FLOOD)
 
     def _cut(self, outcome: Outcome) -> None:
@@ -105,7 +94,7 @@ class Mirror:
         self._observe(outcome, b"")
 
     def ended(self) -> None:
-        self._observe(Outcome.ANSWERED, self._capture.body())
+        self._observe(Outcome.ANSWERED, b"" if self._capture is None else self._capture.body())
 
     def failed(self, outcome: Outcome, reason: str, *, unanswered_reuse: bool) -> None:
         self._observe(Outcome.OVERLOAD if unanswered_reuse else outcome, b"")

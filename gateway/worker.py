@@ -7,6 +7,7 @@ platform, no judgement. When the control process is slow, dead or restarting, it
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import random
 import secrets
@@ -58,7 +59,7 @@ class Worker:
         self.wall = time.time
         self.counters = Counters()
         self.sampler = Sampler(random.random)
-        self.unit_key = boot.unit_key
+        self.unit_hash = hashlib.blake2b(digest_size=8, key=boot.unit_key)
         self.clients: set[ClientConnection] = set()
         self.draining = False
         self.drain_grace = 1.0

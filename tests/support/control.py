@@ -94,7 +94,7 @@ def pair(
     incumbent = Observation("rain-1", Outcome.ANSWERED, 200, 0.002, b'{"y":0.5}')
     candidate = Observation("rain-2", Outcome.ANSWERED, 200, 0.002, b'{"y":%.3f}' % y)
     one = Pair(f"r{number}", "rain", number + 1, generation, served, at + number / 100, incumbent, candidate)
-    return replace(one, **more)
+    return one._replace(**more)
 
 
 def batch(sequence: int, pairs: list[Pair], session: str = "s", **more: Any) -> Batch:

@@ -232,6 +232,7 @@ async def gateway(
     finally:
         await worker.stop()
         await far_end.stop()
+        await asyncio.sleep(0.01)  # for the transports' own last callbacks
 
 
 def build(endpoints: Sequence[Endpoint], *, generation: int = 1, flags: bytes | None = None) -> Snapshot:

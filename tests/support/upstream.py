@@ -71,6 +71,7 @@ class ScriptedUpstream:
         self.port = 0
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
+        self._serving: set[asyncio.Task[object]] = set()
 
     async def __aenter__(self) -> ScriptedUpstream:
         await self.start()
@@ -89,11 +90,18 @@ class ScriptedUpstream:
             self._server.close()
         for writer in tuple(self._writers):
             writer.transport.abort()
-        await asyncio.sleep(0)
+        for task in tuple(self._serving):
+            task.cancel()
+        await asyncio.gather(*self._serving, return_exceptions=True)
+        await asyncio.sleep(0.01)  # for the transports' own last callbacks
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         self._writers.add(writer)
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
         try:
             while not writer.is_closing():
                 heard = await _read_request(reader)

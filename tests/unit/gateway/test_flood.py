@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from pathlib import Path
 
 import pytest
 
 from domain.observation import Outcome
-from tests.support.gateway import endpoint, eventually, gateway, post
+from tests.support.gateway import Running, endpoint, eventually, gateway, post
 from tests.support.upstream import Heard, ScriptedUpstream, response, saying
+
+
+def _handed_over(running: Running, count: int) -> bool:
+    return len(running.control.pairs) == count
 
 
 @pytest.mark.parametrize("framing", ["length", "chunks"])
@@ -33,7 +38,8 @@ def test_a_candidate_whose_answer_is_many_times_longer_is_blamed_and_stopped(
                 for asked in range(1, 4):
                     client.writer.write(post())
                     assert (await client.response()).body == b"[0]"
-                    await eventually(lambda: len(running.control.pairs) == asked, "the mirror is cut")
+                    cut = functools.partial(_handed_over, running, asked)
+                    await eventually(cut, "the mirror is cut")
                 assert {pair.candidate.outcome for pair in running.control.pairs} == {Outcome.FLOOD}
                 await eventually(lambda: running.control.breakers, "the breaker opens")
                 client.close()

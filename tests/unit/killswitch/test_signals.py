@@ -21,8 +21,8 @@ ALL = GuardSettings(
 )
 
 OK = Observation("v", Outcome.ANSWERED, 200, 0.010, b"")
-BROKEN = replace(OK, status=500)
-LATE = replace(OK, outcome=Outcome.TIMEOUT, status=0, latency=2.0)
+BROKEN = OK._replace(status=500)
+LATE = OK._replace(outcome=Outcome.TIMEOUT, status=0, latency=2.0)
 
 
 def pair(incumbent: Observation = OK, candidate: Observation = OK) -> JudgedPair:
@@ -34,7 +34,7 @@ def named(name: str, settings: GuardSettings = ALL) -> Signal:
 
 
 def ended(outcome: Outcome) -> Observation:
-    return replace(OK, outcome=outcome, status=0)
+    return OK._replace(outcome=outcome, status=0)
 
 
 def test_only_what_is_configured_is_read() -> None:
@@ -88,10 +88,10 @@ def test_a_latency_quantile_votes_only_once_it_is_known(name: str, ratio: float,
     assert signal.read(pair()) is None
     signal.quantile.learn(0.010)
     assert signal.read(pair()) == 0.0
-    assert signal.read(pair(candidate=replace(OK, latency=0.010 * ratio))) == 0.0
-    assert signal.read(pair(candidate=replace(OK, latency=0.0101 * ratio))) == 1.0
-    assert signal.read(pair(incumbent=replace(OK, latency=0.011))) == -1.0
-    assert signal.read(pair(replace(OK, latency=0.011), replace(OK, latency=0.1))) == 0.0
+    assert signal.read(pair(candidate=OK._replace(latency=0.010 * ratio))) == 0.0
+    assert signal.read(pair(candidate=OK._replace(latency=0.0101 * ratio))) == 1.0
+    assert signal.read(pair(incumbent=OK._replace(latency=0.011))) == -1.0
+    assert signal.read(pair(OK._replace(latency=0.011), OK._replace(latency=0.1))) == 0.0
 
 
 def test_a_timeout_is_above_everything_on_both_sides() -> None:
@@ -100,7 +100,7 @@ def test_a_timeout_is_above_everything_on_both_sides() -> None:
     assert signal.read(pair(candidate=LATE)) == 1.0
     assert signal.read(pair(incumbent=LATE)) == -1.0
     assert signal.read(pair(LATE, LATE)) == 0.0
-    assert named("latency_slo").read(pair(candidate=replace(LATE, latency=0.1))) == 1.0
+    assert named("latency_slo").read(pair(candidate=LATE._replace(latency=0.1))) == 1.0
 
 
 def test_an_incumbent_that_mostly_times_out_sets_no_standard() -> None:
@@ -124,8 +124,8 @@ def test_an_arm_that_did_not_answer_has_no_latency(outcome: Outcome) -> None:
 
 def test_the_slo_is_exceeded_only_above_it() -> None:
     read = named("latency_slo").read
-    assert read(pair(candidate=replace(OK, latency=0.2))) == 0.0
-    assert read(pair(candidate=replace(OK, latency=0.2001))) == 1.0
+    assert read(pair(candidate=OK._replace(latency=0.2))) == 0.0
+    assert read(pair(candidate=OK._replace(latency=0.2001))) == 1.0
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ $(READY): pyproject.toml
 	|| { $(call system_packages,python3-venv) && $$python -m venv --clear $(VENV) >&2; } \
 	|| { echo "$$python cannot make virtual environments: on Debian and Ubuntu, apt-get install python3-venv" >&2; exit 1; }; \
 	{ $(BIN)/python -m pip install --quiet --disable-pip-version-check uv >&2 \
-	  && $(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[demo]' --group dev >&2; } \
+	  && $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --editable '.[demo]' --group dev >&2; } \
 	|| { echo "uv cannot be had; installing with pip ..." >&2; \
 	     $(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1' >&2 \
 	     && $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo]' --group dev >&2; } \

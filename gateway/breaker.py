@@ -6,7 +6,7 @@ process, by taking the candidate out for good (and an operator re-arming it), or
 
 from __future__ import annotations
 
-from domain.observation import Observation
+from domain.observation import Observation, Outcome
 
 
 class Breaker:
@@ -23,6 +23,9 @@ class Breaker:
     def record(self, observation: Observation) -> bool:
         """Whether this observation opened the breaker. A 4xx answer is no hard failure: the server works."""
         if observation.version != self.version or self.opened:
+            return False
+        if observation.outcome is Outcome.ANSWERED and observation.status < 500:
+            self.failures = 0
             return False
         if observation.outcome.blames_the_arm or observation.status >= 500:
             self.failures += 1

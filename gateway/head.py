@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from itertools import filterfalse
 
 from domain.errors import ClientProtocolError, UpstreamProtocolError
 
@@ -88,15 +89,27 @@ class ResponseHead:
     """One response's head, read; not to be changed, for it may be shared.
 
     `reason` is the status and its phrase; `fields` as in RequestHead, but Content-Length stays in it.
+    `final_length` is the body's length where the head alone settles it: a final answer that is neither in
+    chunks nor 204 nor 304; else NO_LENGTH.
     """
 
-    __slots__ = ("chunked", "content_length", "fields", "keep_alive", "minor", "reason", "status")
+    __slots__ = (
+        "chunked",
+        "content_length",
+        "fields",
+        "final_length",
+        "keep_alive",
+        "minor",
+        "reason",
+        "status",
+    )
 
     status: int
     reason: bytes
     minor: int
     fields: bytes
     content_length: int
+    final_length: int
     chunked: bool
     keep_alive: bool
 
@@ -106,18 +119,19 @@ Notable = tuple[int, bytes, bytes, int]
 it is a Content-Length."""
 
 
-_START: dict[bytes, int | Notable] = {b"": 0}
-"""In place of the start line: the fields' bytes begin with its CRLF."""
-
-
 class _Lines:
-    """What is known of field lines: 0 for one that just passes, Notable for one to look at.
+    """What is known of field lines.
 
     Most lines of a request are the same as in the last one; a few values differ every time. So whole lines
     are remembered, but only the first few values of each name.
+
+    Attributes:
+        plain: lines that just pass on.
+        notable: lines to look at.
+        spent: names whose lines just pass on, and of which no further line is remembered.
     """
 
-    __slots__ = ("_kinds", "_names", "_prefixes", "_wanted", "seen")
+    __slots__ = ("_kinds", "_names", "_prefixes", "_wanted", "notable", "plain", "spent")
 
     def __init__(
         self, kinds: dict[bytes, int], prefixes: tuple[bytes, ...], wanted: frozenset[bytes]
@@ -125,25 +139,32 @@ class _Lines:
         self._kinds = kinds
         self._prefixes = prefixes
         self._wanted = wanted
-        self._names: dict[bytes, list[int]] = {}
-        self.seen: dict[bytes, int | Notable] = dict(_START)
+        self._forget()
 
-    def learn(self, line: bytes) -> int | Notable:
-        """What a line not remembered is; its bytes are known to be field bytes.
+    def _forget(self) -> None:
+        self._names: dict[bytes, list[int]] = {}
+        self.plain = {b""}  # in place of the start line: the fields' bytes begin with its CRLF
+        self.notable: dict[bytes, Notable] = {}
+        self.spent: set[bytes] = set()
+
+    def learn(self, line: bytes) -> Notable | None:
+        """What a line not remembered is, None when it just passes on; its bytes are known to be field bytes.
 
         Raises ClientProtocolError when it is no field line or its value cannot be right.
         """
         colon = line.find(b":")
         name = line[:colon] if colon > 0 else b""
         known = self._names.get(name) or self._learn_name(name)
-        kind = known[0]
-        if kind == _PASS:
-            found: int | Notable = 0
-        else:
-            found = _notable(kind, name.lower(), line[colon + 1 :].strip(b" \t"))
-        if known[1] and len(line) <= LONGEST_REMEMBERED:
+        kind, left = known
+        found = None if kind == _PASS else _notable(kind, name.lower(), line[colon + 1 :].strip(b" \t"))
+        if left and len(line) <= LONGEST_REMEMBERED:
             known[1] -= 1
-            self.seen[line] = found
+            if found is None:
+                self.plain.add(line)
+            else:
+                self.notable[line] = found
+        elif found is None:
+            self.spent.add(name)
         return found
 
     def _learn_name(self, name: bytes) -> list[int]:
@@ -154,8 +175,7 @@ class _Lines:
         if lowered in self._wanted:
             kind += _WANTED
         if len(self._names) >= REMEMBERED:
-            self._names.clear()
-            self.seen = dict(_START)
+            self._forget()
         known = self._names[name] = [kind, VALUES_REMEMBERED]
         return known
 
@@ -192,20 +212,25 @@ class RequestGrammar:
         request.method, request.target, request.path, request.minor = line
         request.keep_alive = line[3] == 1
         lines[0] = b""
-        seen = self._fields.seen
-        learn = self._fields.learn
+        fields = self._fields
+        remembered = fields.notable
+        spent = fields.spent
         checked = False
         notable: list[tuple[bytes, Notable]] = []
-        for field in lines:
-            found = seen.get(field)
+        for field in filterfalse(fields.plain.__contains__, lines):
+            found = remembered.get(field)
             if found is None:
                 if not checked:
                     if _has_foreign_bytes(head, len(lines)):
                         raise _explain_request(head)
                     checked = True
-                found = learn(field)
-            if found:
-                notable.append((field, found))  # type: ignore[arg-type]  # 0 is the only int
+                name, colon, _ = field.partition(b":")
+                if colon and name in spent:
+                    continue
+                found = fields.learn(field)
+                if found is None:
+                    continue
+            notable.append((field, found))
         self._read(request, notable, lines)
         return request
 
@@ -305,10 +330,10 @@ class ResponseGrammar:
             raise UpstreamProtocolError("its response head has bytes that no field has")
         for line in lines[1:]:
             try:
-                found = self._fields.seen.get(line) or self._fields.learn(line)
+                found = self._fields.notable.get(line) or self._fields.learn(line)
             except ClientProtocolError as error:
                 raise UpstreamProtocolError(f"its response: {error.reason}") from None
-            if isinstance(found, int):
+            if found is None:
                 continue
             kind, _, value, number = found
             if kind == _LENGTH:
@@ -325,6 +350,8 @@ class ResponseGrammar:
                 response.chunked = True
         if response.chunked and response.content_length != NO_LENGTH:
             raise UpstreamProtocolError("its response has both Transfer-Encoding and Content-Length")
+        settled = response.status >= 200 and response.status not in (204, 304) and not response.chunked
+        response.final_length = response.content_length if settled else NO_LENGTH
         response.fields = _joined(lines, taken)
         if nominated is not None:
             response.keep_alive, response.fields = _connection(

@@ -15,6 +15,7 @@ class RequestMessage:
     complete = False
     kept = True
     size = 0
+    _settled: bytes | None = None
 
     def __init__(self, head: RequestHead, fields: bytes, request_id: bytes) -> None:
         self.head = head
@@ -44,6 +45,15 @@ class RequestMessage:
         if path is not None:
             target = path + target[len(head.path) :]
         body = self.body()
+        if head.chunked and not self.complete and body:
+            body = encode(body)
+        middle = self._settled or self._middle()
+        parts = (self.method, prefix, target, authority, middle, extra, body)
+        return b"%b %b%b HTTP/1.1\r\nhost: %b%b%b\r\n\r\n%b" % parts
+
+    def _middle(self) -> bytes:
+        """The lines that are the same for every server, once the body's framing is settled."""
+        head = self.head
         if head.content_length != NO_LENGTH:
             framing = b"\r\ncontent-length: %d" % head.content_length
         elif not head.chunked:
@@ -52,8 +62,7 @@ class RequestMessage:
             framing = b"\r\ncontent-length: %d" % self.size
         else:
             framing = b"\r\ntransfer-encoding: chunked"
-            if body:
-                body = encode(body)
-        start = b"%b %b%b HTTP/1.1\r\nhost: %b" % (self.method, prefix, target, authority)
-        own = (self.fields, self.request_id, framing, extra, body)
-        return b"%b%b%b\r\nx-request-id: %b%b%b\r\n\r\n%b" % (start, head.fields, *own)
+        middle = b"%b%b\r\nx-request-id: %b%b" % (head.fields, self.fields, self.request_id, framing)
+        if self.complete or not head.chunked:
+            self._settled = middle
+        return middle

@@ -181,6 +181,11 @@ class UpstreamConnection(asyncio.Protocol):
         if recipient is None:
             self.abort()
             return
+        if len(data) - end - 4 == head.final_length and not recipient.is_head:
+            self.head = head
+            self._finish(surplus=False)
+            recipient.answered(head, data[end + 4 :])
+            return
         status = head.status
         if status < 200:
             self._receive_interim(recipient, head, data[end + 4 :])

@@ -48,6 +48,7 @@ OVERHEAD_SAMPLE = 16
 LISTEN_ON = 0.2
 """Seconds a draining worker still accepts, until load balancers and the kernel's queue have noticed."""
 
+_MIRRORS = {Outcome.OVERSIZE: "paired", Outcome.TIMEOUT: "timeout"}
 _FAULTS_OF_OURS = frozenset((Outcome.ABANDONED, Outcome.OVERLOAD))
 
 
@@ -123,17 +124,20 @@ class Worker:
         *,
         mirrored: bool,
     ) -> None:
+        outcome = observation.outcome
         if arm is Arm.CANDIDATE and service.breaker.record(observation):
             self._breaker_opened(service, observation)
         if mirrored:
-            self.counters.mirror(service.endpoint.name, _mirror_outcome(observation.outcome))
+            ended = "paired" if outcome is Outcome.ANSWERED else _MIRRORS.get(outcome, "failed")
+            self.counters.mirror(service.endpoint.name, ended)
         if pending is None:
             return
         pair = pending.observe(arm, observation)
         if pair is None:
             return
         for side in (pair.incumbent, pair.candidate):
-            if side.outcome in _FAULTS_OF_OURS:
+            # Identity first: an enum's hash is a call in Python, and nearly all are answered.
+            if side.outcome is not Outcome.ANSWERED and side.outcome in _FAULTS_OF_OURS:
                 self._outbox.drop(side.outcome.value)
                 return
         self._outbox.add(pair)
@@ -244,9 +248,3 @@ class Worker:
         await self._link.close()
         self._pools.close()
         await self._tasks.cancel()
-
-
-def _mirror_outcome(outcome: Outcome) -> str:
-    if outcome is Outcome.TIMEOUT:
-        return "timeout"
-    return "paired" if outcome in (Outcome.ANSWERED, Outcome.OVERSIZE) else "failed"

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from control.flagdesk import FlagDesk
+from control.log import note
 from control.switchboard import Switchboard
 from domain.errors import ConfigError
 from settings.file import load
 from settings.schema import Settings
 
 MASK = "***"
+PERIOD = 0.5
+"""Seconds between two looks at the file."""
+
+log = logging.getLogger("pointsman.configuration")
 
 _SECRET_KEY = re.compile(r"(password|passwd|secret|token|credential|api_?key)$", re.IGNORECASE)
 _USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
@@ -41,6 +48,23 @@ class Configuration:
             await self._flags.follow(settings.flags_path)
         return changed
 
+    async def watch(self) -> None:
+        """Serve the file for ever as it is changed; a bad one is told once and the running one stays."""
+        seen: tuple[int, ...] | None = None
+        while True:
+            now = await asyncio.to_thread(_identity, self.path)
+            if now is not None and now != seen:
+                seen = now
+                await self.try_reload()
+            await asyncio.sleep(PERIOD)
+
+    async def try_reload(self) -> None:
+        """As `reload`, where nobody waits for the answer: a refusal is logged."""
+        try:
+            await self.reload()
+        except ConfigError as error:
+            note(log, logging.ERROR, "configuration refused", reason=str(error))
+
     def shown(self) -> dict[str, object]:
         """Digest, effective configuration with secrets masked, and the keys that have no effect yet."""
         settings = self._switchboard.settings
@@ -49,6 +73,15 @@ class Configuration:
             "configuration": masked(settings.document),
             "inert": list(settings.inert),
         }
+
+
+def _identity(path: Path) -> tuple[int, ...] | None:
+    """What changes when the file does; None while it is not there."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def masked(value: object) -> object:

@@ -137,6 +137,7 @@ class Control:
             self.switchboard.publish()
         await self.link.open(self._invocation.link, self)
         self._tasks.spawn(self.flags.watch(), "flags")
+        self._tasks.spawn(self.configuration.watch(), "configuration")
         self._tasks.spawn(self.keeper.try_again(), "store")
         self._hearing_task = self._tasks.spawn(self.hearing.run(), "hearing")
 
@@ -210,13 +211,7 @@ class Control:
 
     def reload(self) -> None:
         """Read the configuration again, as on SIGHUP; a bad one is logged and the running one stays."""
-        self._tasks.spawn(self._reload(), "reload")
-
-    async def _reload(self) -> None:
-        try:
-            await self.configuration.reload()
-        except ConfigError as error:
-            note(log, logging.ERROR, "configuration refused", reason=str(error))
+        self._tasks.spawn(self.configuration.try_reload(), "reload")
 
     def _tell_ready(self, listening: socket.socket) -> None:
         host, port = listening.getsockname()[:2]

@@ -81,6 +81,7 @@ class Switchboard:
         self._kill_states: dict[str, KillState] = {}
         self.judges = {one.name: self._judge(one) for one in settings.endpoints}
         self.snapshot = self._build(0)
+        _tell_inert(settings)
 
     def judge(self, name: str) -> Judge:
         """The judge of the endpoint `name`. Raises UnknownEndpoint."""
@@ -334,6 +335,7 @@ class Switchboard:
         async with self._changing:
             judges = {one.name: self._succeeding(one) for one in settings.endpoints}
             before, self.settings, self.judges = self.settings, settings, judges
+            _tell_inert(settings)
             self.touch_again(map(records.name, judges))
             generation = self.publish().generation
         told = {"digest": settings.digest, "before": before.digest, "generation": generation}
@@ -356,3 +358,9 @@ class Switchboard:
         judge = Judge(settings, self.tallies, self._clock, self.generations.last + 1)
         self.tallies.know(settings.name, (settings.incumbent.name, judge.candidate))
         return judge
+
+
+def _tell_inert(settings: Settings) -> None:
+    """A guard or gate that is configured and not there must not go unnoticed."""
+    if settings.inert:
+        note(log, logging.WARNING, "accepted, not acted upon by this version", keys=list(settings.inert))

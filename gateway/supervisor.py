@@ -142,6 +142,7 @@ class Supervisor:
 
     def _worker_starter(self, index: int, link: str) -> StartProcess:
         async def start() -> asyncio.subprocess.Process:
+            self._look_again()
             descriptor = self._sockets[index].fileno()
             boot = Boot(
                 index=index,
@@ -162,10 +163,13 @@ class Supervisor:
         return start
 
     def _reload(self) -> None:
-        """SIGHUP: the control process reads the configuration again, and so do workers that start later."""
+        """SIGHUP: the control process reads the configuration again."""
         control = self._running.get("control")
         if control is not None:
             control.send_signal(signal.SIGHUP)
+
+    def _look_again(self) -> None:
+        """A worker that starts late boots from the file as it is then, or as it last was good."""
         try:
             self._settings = load(self._config)
         except ConfigError as error:

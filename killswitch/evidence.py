@@ -63,6 +63,23 @@ class Increment:
 
 
 @dataclass(frozen=True, slots=True)
+class Path:
+    """One batch of n numbers, number by number.
+
+    `growth`, of shape (bets, n + 1), holds each bet's Σ log(1 + λ_k (x − limit)) over the first 0, 1, … n of
+    them, `totals`, of shape (n + 1,), their sums.
+    """
+
+    growth: Floats
+    totals: Floats
+
+    @property
+    def increment(self) -> Increment:
+        """What the whole batch does to the evidence."""
+        return Increment(tuple(self.growth[:, -1].tolist()), len(self.totals) - 1, float(self.totals[-1]))
+
+
+@dataclass(frozen=True, slots=True)
 class EvidenceState:
     """The log-wealth of each bet, how many batches it took, and how many x of which sum they held."""
 
@@ -107,9 +124,22 @@ class EDetector:
 
         Raises ValueError when one is not a number.
         """
-        clipped, total = self._clipped(x)
-        growth: Floats = np.add.reduce(np.log1p(self._stakes * (clipped - self.limit)), axis=1)
-        return Increment(tuple(growth.tolist()), len(clipped), total)
+        return self.path(x).increment
+
+    def path(self, x: npt.ArrayLike) -> Path:
+        """The way the numbers `x`, of shape (n,), lead there. Clipped and refused as by `increment`."""
+        clipped: Floats = np.array(x, dtype=np.float64, ndmin=1)
+        np.maximum(clipped, self.low, out=clipped)
+        np.minimum(clipped, self.high, out=clipped)
+        totals = np.zeros(len(clipped) + 1)
+        np.add.accumulate(clipped, out=totals[1:])
+        # A sum of bounded numbers is NaN only if one of them is.
+        if math.isnan(totals[-1]):
+            where = int(np.isnan(clipped).argmax())
+            raise ValueError(f"value {where + 1} of {len(clipped)} of a signal is not a number")
+        growth = np.zeros((self.bets, len(clipped) + 1))
+        np.add.accumulate(np.log1p(self._stakes * (clipped - self.limit)), axis=1, out=growth[:, 1:])
+        return Path(growth, totals)
 
     def apply(self, state: EvidenceState, increment: Increment) -> EvidenceState:
         """`state` after one more batch. An empty batch changes nothing, and costs no restart."""
@@ -127,27 +157,8 @@ class EDetector:
         """ln e. A false alarm at ln e ≥ ln(1/α) has a probability of at most α, over all time."""
         return float(np.logaddexp.reduce(np.array(state.log_wealth))) - self._log_bets
 
-    def trace(self, state: EvidenceState, x: npt.ArrayLike) -> Floats:
-        """ln e after each of the numbers `x`, of shape (n,), taken as one batch. Shape (n,)."""
-        clipped, _ = self._clipped(x)
-        steps = np.log1p(self._stakes * (clipped - self.limit))
-        wealth = self._restarted(state)[:, np.newaxis] + steps.cumsum(axis=1)
-        evidence: Floats = np.logaddexp.reduce(wealth, axis=0) - self._log_bets
-        return evidence
-
     def _restarted(self, state: EvidenceState) -> Floats:
         wealth: Floats = np.array(state.log_wealth)
         if state.batches:
             wealth = np.logaddexp(wealth, math.log(restart_weight(state.batches)))
         return wealth
-
-    def _clipped(self, x: npt.ArrayLike) -> tuple[Floats, float]:
-        """`x` within the range, and its sum. A sum of bounded numbers is NaN only if one of them is."""
-        clipped: Floats = np.array(x, dtype=np.float64, ndmin=1)
-        np.maximum(clipped, self.low, out=clipped)
-        np.minimum(clipped, self.high, out=clipped)
-        total = float(np.add.reduce(clipped))
-        if math.isnan(total):
-            where = int(np.isnan(clipped).argmax())
-            raise ValueError(f"value {where + 1} of {len(clipped)} of a signal is not a number")
-        return clipped, total

@@ -10,6 +10,7 @@ import msgspec
 from domain.verdict import Verdict
 from killswitch import sentences
 from killswitch.evidence import EDetector, EvidenceState
+from killswitch.rise import KeptRises, Rises
 from killswitch.signals import JudgedPair, Signal
 
 BLIND_AFTER = 100
@@ -24,18 +25,18 @@ class GuardReport:
     """How one guard stands, with the numbers that explain it.
 
     Attributes:
-        estimate: the signal's current mean. While e > 1 it is the mean over the votes since the evidence
-            began to rise, so that an operator reads how bad it is now, not averaged over the healthy past
-            (it is biased upwards: a rise is what made it look); otherwise the mean over all votes.
+        estimate: the signal's current mean. While e > 1 it is the mean over the votes since the estimated
+            change, so that an operator reads how bad it is now, not averaged over the healthy past (it is
+            biased upwards: a rise is what made it look); otherwise the mean over all votes.
         limit: the mean that is tolerated, in the same measure.
         evidence: the e-value, at most 1e300: by chance it gets that high once in `evidence` at most.
         threshold: the evidence at which the guard breaches.
         count: votes since the start or the last reset.
-        rising_since: wall clock (`Pair.at`) of the first vote of the current rise, None while e ≤ 1. The
-            rise begins after the last vote at which e was 1 or below: looked at after each batch, and in
-            the batch that lifts it above 1 after each vote. The true change came earlier: after a long
-            healthy past about three quarters of the delay go by before e is above 1 (docs/statistics.md).
-        rising_count: votes since then, that one included.
+        rising_since: when the signal went bad, as a change-point estimate (`killswitch.rise`): wall clock
+            (`Pair.at`) of the first vote after the one at which the CUSUM of the bet that has won most was
+            last 0. It is within a few votes of the true change once a guard breaches (docs/statistics.md);
+            while e ≤ 1 it says only where a change would be, if there was one. None when no bet is winning.
+        rising_count: votes since then, that one included; 0 when there is none.
     """
 
     guard: str
@@ -60,9 +61,7 @@ class KeptGuard(msgspec.Struct, frozen=True):
     batches: int
     count: int
     total: float
-    rising_since: float | None
-    rising_count: int
-    rising_total: float
+    rises: KeptRises
     quantile: float | None
     breach: GuardReport | None
 
@@ -98,9 +97,7 @@ class Guard:
         self.threshold = threshold
         self.state: EvidenceState = self.detector.start()
         self.log_evidence = self.detector.log_evidence(self.state)
-        self.rising_since: float | None = None
-        self.rising_count = 0
-        self.rising_total = 0.0
+        self.rises = Rises(self.detector.bets)
         self.breach: GuardReport | None = None
 
     @property
@@ -111,9 +108,9 @@ class Guard:
     @property
     def estimate(self) -> float:
         """See `GuardReport.estimate`."""
-        if self.rising_count:
-            return self.rising_total / self.rising_count
-        return self.state.total / self.state.count if self.state.count else 0.0
+        rise = self.rises.strongest() if self.log_evidence > 0 else None
+        votes, total = (0, 0.0) if rise is None else (rise.votes_before, rise.total_before)
+        return (self.state.total - total) / (self.state.count - votes) if self.state.count else 0.0
 
     @property
     def evidence(self) -> float:
@@ -122,25 +119,10 @@ class Guard:
 
     def take(self, x: list[float], at: list[float]) -> None:
         """One batch of votes `x`, cast by pairs that began at the wall times `at`."""
-        increment = self.detector.increment(x)
-        after = self.detector.apply(self.state, increment)
-        log_evidence = self.detector.log_evidence(after)
-        if log_evidence <= 0:
-            self.rising_since, self.rising_count, self.rising_total = None, 0, 0.0
-        elif self.rising_since is None:
-            first = self._first_rising(x)
-            self.rising_since = at[first]
-            self.rising_count = len(x) - first
-            self.rising_total = sum(x[first:])
-        else:
-            self.rising_count += increment.count
-            self.rising_total += increment.total
-        self.state, self.log_evidence = after, log_evidence
-
-    def _first_rising(self, x: list[float]) -> int:
-        resting = (self.detector.trace(self.state, x) <= 0).nonzero()[0]
-        # The trace may differ from the batch's own sum in the last bit, so the last vote counts as rising.
-        return min(int(resting[-1]) + 1, len(x) - 1) if len(resting) else 0
+        path = self.detector.path(x)
+        self.rises.take(path, at, self.state)
+        self.state = self.detector.apply(self.state, path.increment)
+        self.log_evidence = self.detector.log_evidence(self.state)
 
     def verdict(self, needed: int, sight: Sight) -> Verdict:
         """FAIL once breached; ERROR when blind; PASS with at least `needed` votes, at or below the limit."""
@@ -164,6 +146,7 @@ class Guard:
         self.breach = self._report(Verdict.FAIL, self._sentence(Verdict.FAIL, 0, sight))
 
     def _report(self, verdict: Verdict, sentence: str) -> GuardReport:
+        rise = self.rises.strongest()
         return GuardReport(
             guard=self.signal.name,
             verdict=verdict,
@@ -173,8 +156,8 @@ class Guard:
             threshold=self.threshold,
             count=self.state.count,
             sentence=sentence,
-            rising_since=self.rising_since,
-            rising_count=self.rising_count,
+            rising_since=None if rise is None else rise.since,
+            rising_count=0 if rise is None else self.state.count - rise.votes_before,
         )
 
     def _sentence(self, verdict: Verdict, needed: int, sight: Sight) -> str:
@@ -215,9 +198,7 @@ class Guard:
             batches=self.state.batches,
             count=self.state.count,
             total=self.state.total,
-            rising_since=self.rising_since,
-            rising_count=self.rising_count,
-            rising_total=self.rising_total,
+            rises=self.rises.keep(),
             quantile=None if threshold is None or math.isinf(threshold) else threshold,
             breach=self.breach,
         )
@@ -226,9 +207,7 @@ class Guard:
         """Go on from `kept`, which is of a guard with the same signal."""
         self.state = EvidenceState(kept.log_wealth, kept.batches, kept.count, kept.total)
         self.log_evidence = self.detector.log_evidence(self.state)
-        self.rising_since = kept.rising_since
-        self.rising_count = kept.rising_count
-        self.rising_total = kept.rising_total
+        self.rises.restore(kept.rises)
         self.breach = kept.breach
         if self.signal.quantile is not None:
             self.signal.quantile.value = kept.quantile

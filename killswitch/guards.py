@@ -117,6 +117,8 @@ class GuardSet:
         for guard, its in zip(self._guards, kept.guards, strict=True):
             if len(its.log_wealth) != guard.detector.bets:
                 raise ValueError(f"guard {its.name}: {len(its.log_wealth)} bets, not {guard.detector.bets}")
+            if not its.rises.fits(guard.detector.bets):
+                raise ValueError(f"guard {its.name}: its rises are not of {guard.detector.bets} bets")
         self.reset()
         for guard, its in zip(self._guards, kept.guards, strict=True):
             guard.restore(its)

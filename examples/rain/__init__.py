@@ -1,1 +1,1 @@
-"""The demo: next-day rain, real data, a candidate whose feature pipeline changes silently."""
+"""The demo: rain from a day's weather readings, real data, a candidate whose pipeline changes silently."""

@@ -280,3 +280,25 @@ def test_signals_reach_the_control_process(tmp_path: Path) -> None:
                 )
 
     _run(scenario)
+
+
+def test_an_edited_configuration_is_served_and_a_broken_one_is_not(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with (
+            ScriptedUpstream(saying(response(b"[1]"))) as one,
+            ScriptedUpstream(saying(response(b"[2]"))) as two,
+        ):
+            async with Gateway(tmp_path, one.port, free_port()) as gateway:
+                async with Clients(gateway.port) as clients:
+                    before = (await gateway.view())["config_digest"]
+                    gateway.config.write_text("endpoints: {rain: {timeout: soon}}")
+                    await clients.more(300)
+                    assert (await gateway.view())["config_digest"] == before
+                    incumbent = {"version": "rain-9", "urls": [f"http://127.0.0.1:{two.port}"]}
+                    gateway.document["endpoints"]["rain"]["incumbent"] = incumbent
+                    gateway.write()
+                    await eventually(lambda: two.heard, "the new incumbent is asked")
+                    await _until(gateway, lambda v: v["incumbent"]["version"] == "rain-9", "and named")
+                assert not clients.failures
+
+    _run(scenario)

@@ -1,0 +1,106 @@
+"""Since when the candidate has been as bad as it is: an estimate of the change, vote by vote.
+
+The problem. The evidence says that a limit is broken, not since when. After a long healthy past most of the
+delay goes by before e is above 1 again, so "since e was last 1 or below" comes far too late, and whatever is
+counted from there (pairs until the breach, time to recovery) flatters.
+
+The idea. For each bet λ the sum S ← max(0, S + ln(1 + λ(x − limit))) over the votes is CUSUM's: it is 0 as
+long as the bet loses, and grows from the change on. The change came after the vote at which S was last 0:
+the most likely place for it, had x been drawn from the two distributions between which the bet decides. Of
+all bets the one with the largest S has the best fit to what was seen since.
+
+What holds. S is the best that one coin could have made of any stretch that ends now, and all money that was
+ever handed out is worth one coin at most: so e ≤ the mean of exp S over the bets, and e > 1 means that some S
+is above 0. And since ln(1 + y) ≤ y, S > 0 means that the mean over the votes since is above the limit.
+
+Sources. Page, "Continuous inspection schemes", Biometrika 1954 (CUSUM); Lorden, "Procedures for reacting to a
+change in distribution", Annals of Mathematical Statistics 1971; Hinkley, "Inference about the change-point
+from cumulative sum tests", Biometrika 1971 (the last zero as the estimate). docs/statistics.md has figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+
+from killswitch.evidence import EvidenceState, Floats, Path
+
+
+@dataclass(frozen=True, slots=True)
+class Rise:
+    """The votes since the estimated change.
+
+    Attributes:
+        since: wall clock (`Pair.at`) of the first of them.
+        votes_before: how many votes came before it.
+        total_before: the sum of those earlier votes.
+    """
+
+    since: float
+    votes_before: int
+    total_before: float
+
+
+class KeptRises(msgspec.Struct, frozen=True):
+    """What survives a restart, one number per bet; the last three are 0 where `sums` is."""
+
+    sums: tuple[float, ...]
+    since: tuple[float, ...]
+    votes_before: tuple[int, ...]
+    totals_before: tuple[float, ...]
+
+    def fits(self, bets: int) -> bool:
+        """Whether it is of so many bets."""
+        return {len(self.sums), len(self.since), len(self.votes_before), len(self.totals_before)} == {bets}
+
+
+class Rises:
+    """S of every bet, and where it was last 0."""
+
+    def __init__(self, bets: int) -> None:
+        self.sums: Floats = np.zeros(bets)
+        # Rows: since, votes before, total before. Of no meaning where the sum is 0.
+        self._starts: Floats = np.zeros((3, bets))
+        self._bets = np.arange(bets)
+
+    def take(self, path: Path, at: Sequence[float], before: EvidenceState) -> None:
+        """One batch of n ≥ 1 votes, cast by pairs that began at the wall times `at`, after those of `before`.
+
+        Within the batch S is what was gained since the lowest point, if that lies below where S was 0 before
+        it; the last one counts, since a vote at the limit itself leaves an S of 0 at 0.
+        """
+        count = len(at)
+        after_lowest = path.growth[:, ::-1].argmin(axis=1)
+        lowest = count - after_lowest
+        floor = path.growth[self._bets, lowest]
+        rest = -self.sums
+        self.sums = path.growth[:, -1] - np.minimum(floor, rest)
+        if not after_lowest.any():
+            return  # Nothing began to rise: what had rested before rests again, or still.
+        starts = np.empty((3, count + 1))
+        starts[0, :count] = at
+        starts[0, count] = 0.0
+        starts[1] = np.arange(before.count, before.count + count + 1)
+        np.add(path.totals, before.total, out=starts[2])
+        np.copyto(self._starts, starts.take(lowest, axis=1), where=floor <= rest)
+
+    def strongest(self) -> Rise | None:
+        """The rise of the bet with the largest S; None when every S is 0."""
+        bet = int(self.sums.argmax())
+        if not self.sums[bet] > 0:
+            return None
+        since, votes, total = self._starts[:, bet].tolist()
+        return Rise(since, int(votes), total)
+
+    def keep(self) -> KeptRises:
+        """Everything `restore` needs to go on."""
+        since, votes, totals = np.where(self.sums > 0, self._starts, 0.0).tolist()
+        return KeptRises(tuple(self.sums.tolist()), tuple(since), tuple(map(int, votes)), tuple(totals))
+
+    def restore(self, kept: KeptRises) -> None:
+        """Go on from `kept`, which is of as many bets."""
+        self.sums = np.array(kept.sums)
+        self._starts = np.array([kept.since, kept.votes_before, kept.totals_before])

@@ -81,7 +81,7 @@ class Metrics(Collector):
         yield _histogram("trip_seconds", "Breach to last confirmation.", ENDPOINT, tallies.trip_seconds)
         yield _histogram(
             "recovery_seconds",
-            "First bad answer to last bad answer served.",
+            "Estimated first bad pair to last bad answer served.",
             (*ENDPOINT, "cause"),
             tallies.recovery_seconds,
         )

@@ -20,13 +20,14 @@ class Trip:
         cause: operator, breaker, or guard:NAME.
         version: the candidate that went out.
         generation: the first snapshot without it.
-        first_bad_at: when the breached guard's evidence began to rise; None when no guard breached.
+        first_bad_at: when the breached guard's signal went bad, as estimated (`GuardReport.rising_since`);
+            None when no guard breached.
         breach_at: when it was known that the candidate has to go.
         trip_at: when the snapshot without it was pushed to the workers.
         confirmed_at: when the last connected worker had applied it; None while, or if, one has not.
         trip_ms: breach to last confirmation, on a monotonic clock.
         last_bad_served_at: the end of the last answer of the candidate that a client got, if any did.
-        detection_pairs: pairs from `first_bad_at` to the breach.
+        detection_pairs: votes from `first_bad_at` to the breach.
         estimate, tolerance, evidence, sentence: the breached guard's numbers, and the same in words.
     """
 
@@ -59,7 +60,7 @@ class Trip:
 
     @property
     def recovery(self) -> float | None:
-        """Seconds from the first bad answer to the last bad answer served; None when no guard saw it."""
+        """Seconds from `first_bad_at` to the last bad answer served; None when no guard saw it."""
         if self.first_bad_at is None or self.last_bad_served_at is None:
             return None
         return max(0.0, self.last_bad_served_at - self.first_bad_at)

@@ -34,8 +34,8 @@ class GuardReport:
         count: votes since the start or the last reset.
         rising_since: when the signal went bad, as a change-point estimate (`killswitch.rise`): wall clock
             (`Pair.at`) of the first vote after the one at which the CUSUM of the bet that has won most was
-            last 0. It is within a few votes of the true change once a guard breaches (docs/statistics.md);
-            while e ≤ 1 it says only where a change would be, if there was one. None when no bet is winning.
+            last 0. Once a guard breaches its error is small against the delay (docs/statistics.md); while
+            e ≤ 1 it says only where a change would be, if there was one. None when no bet is winning.
         rising_count: votes since then, that one included; 0 when there is none.
     """
 

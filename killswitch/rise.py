@@ -73,19 +73,22 @@ class Rises:
         it; the last one counts, since a vote at the limit itself leaves an S of 0 at 0.
         """
         count = len(at)
+        gained = path.growth[:, -1]
         after_lowest = path.growth[:, ::-1].argmin(axis=1)
+        if not np.count_nonzero(after_lowest):
+            # All end at their lowest, so nothing began to rise; healthy batches are spared the rest.
+            self.sums = np.maximum(self.sums + gained, 0.0)
+            return
         lowest = count - after_lowest
         floor = path.growth[self._bets, lowest]
         rest = -self.sums
-        self.sums = path.growth[:, -1] - np.minimum(floor, rest)
-        if not after_lowest.any():
-            return  # Nothing began to rise: what had rested before rests again, or still.
         starts = np.empty((3, count + 1))
         starts[0, :count] = at
-        starts[0, count] = 0.0
+        starts[0, count] = 0.0  # No vote of this batch came after its last.
         starts[1] = np.arange(before.count, before.count + count + 1)
         np.add(path.totals, before.total, out=starts[2])
         np.copyto(self._starts, starts.take(lowest, axis=1), where=floor <= rest)
+        self.sums = gained - np.minimum(floor, rest)
 
     def strongest(self) -> Rise | None:
         """The rise of the bet with the largest S; None when every S is 0."""

@@ -11,9 +11,29 @@ TARGETS = (
     b"http://models/a", b"HTTP://models:80", b"https://models?x=1", b"http://[::1]:80/a?b",
     b"/v2/models/rain/infer?" + b"q" * 300, b"/\"<>\\^`{|}",
 )  # fmt: skip
-ODD_TARGETS = (b"", b"a", b"/a#b", b"/\xff", b"/a b", b"http://", b"http:///a", b"ftp://a/b", b"a:443", b"http://a@b/")
+ODD_TARGETS = (
+    b"",
+    b"a",
+    b"/a#b",
+    b"/\xff",
+    b"/a b",
+    b"http://",
+    b"http:///a",
+    b"ftp://a/b",
+    b"a:443",
+    b"http://a@b/",
+)
 VERSIONS = (b"HTTP/1.1",) * 8 + (b"HTTP/1.0",) * 2
-ODD_VERSIONS = (b"HTTP/1.2", b"HTTP/2.0", b"HTTP/1.10", b"http/1.1", b"HTTP/1", b"HTTP/0.9", b"", b"HTTP/1.1 ")
+ODD_VERSIONS = (
+    b"HTTP/1.2",
+    b"HTTP/2.0",
+    b"HTTP/1.10",
+    b"http/1.1",
+    b"HTTP/1",
+    b"HTTP/0.9",
+    b"",
+    b"HTTP/1.1 ",
+)
 LINES = (
     b"Host: models", b"host:a:80", b"HOST: [::1]:8080", b"Content-Length: 4", b"content-length:0",
     b"Content-Length: 0012", b"Transfer-Encoding: chunked", b"TRANSFER-encoding:\tCHUNKED \t",

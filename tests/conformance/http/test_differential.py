@@ -21,8 +21,11 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from types import FrameType
 
 import h11
 import httptools
@@ -39,7 +42,7 @@ from tests.support.heads import METHODS, field_lines, request_head, response_hea
 from tests.support.upstream import ScriptedUpstream, response, saying
 
 SEEDS = st.integers(0, 2**32 - 1)
-SWEPT = 6000
+SWEPT = 4000
 """Heads per sweep."""
 FOREIGN = re.compile(rb"[^\t\x20-\x7e\x80-\xff]")
 ELSEWHERE = re.compile(rb"(?i)\n(?:upgrade:|proxy-connection:|transfer-encoding:[^\r]*\t *(?:\r|\Z))")
@@ -169,7 +172,7 @@ def _agrees_with_h11(head: bytes, ours: RequestHead) -> None:
     raw, content = _body(ours)
     read = _by_h11(head, raw)
     assert ours.method == read.method
-    assert ours.target == _origin_form(read.target)
+    assert ours.method == b"CONNECT" or ours.target == _origin_form(read.target)
     assert (ours.content_length, ours.chunked) == (read.content_length, read.chunked)
     assert read.body == content or ours.content_length > LONGEST_BODY
     assert field_lines(ours.fields or b"") == _left_to_pass(read, REQUEST_DROPS, REQUEST_DROPPED_PREFIXES)
@@ -212,7 +215,7 @@ def _check_request(head: bytes) -> bool:
     return True
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=200)
 @given(SEEDS)
 def test_a_request_that_we_accept_is_the_same_request_to_others(seed: int) -> None:
     _check_request(request_head(Random(seed)))
@@ -224,7 +227,7 @@ def test_thousands_of_request_heads_are_read_as_others_read_them() -> None:
     assert SWEPT * 0.2 < accepted < SWEPT * 0.8, "both valid and invalid heads were tried"
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=200)
 @given(
     name=st.binary(min_size=0, max_size=6),
     value=st.binary(max_size=8),
@@ -293,7 +296,7 @@ def _lengths_as_numbers(fields: Fields) -> list[tuple[bytes, bytes | int]]:
     return [(name, int(value) if name == b"content-length" else value) for name, value in fields]
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=200)
 @given(SEEDS)
 def test_an_answer_that_we_accept_is_the_same_answer_to_others(seed: int) -> None:
     _check_response(response_head(Random(seed)))
@@ -323,7 +326,7 @@ _BLANK_BEFORE_EXTENSION = re.compile(rb"[0-9A-Fa-f]+[ \t]+;")
 _FRAMING_TRAILER = re.compile(rb"(?i)\n(content-length|transfer-encoding)[ \t]*:")
 
 
-@settings(deadline=None, max_examples=800)
+@settings(deadline=None, max_examples=500)
 @given(_CHUNKY)
 def test_a_chunked_body_that_we_accept_is_the_same_body_to_others(data: bytes) -> None:
     decoder = ChunkDecoder()
@@ -360,28 +363,36 @@ _PIECES = st.one_of(
 
 
 def _answers(output: bytes) -> list[int]:
-    """The statuses of whole responses; fails when `output` is anything else. (None here answers HEAD.)"""
+    """The statuses of the whole responses; fails when `output` is anything else. (None here answers HEAD.)"""
     statuses: list[int] = []
     while output:
         head, blank, output = output.partition(b"\r\n\r\n")
-        assert blank, head
+        if not blank:
+            break
         answer = ResponseGrammar().parse(head)
-        if answer.status < 200:
-            continue
-        statuses.append(answer.status)
-        bodiless = b"x-bodiless" in head
-        length = 0 if bodiless else max(answer.content_length, 0)
-        assert len(output) >= length
-        output = output[length:]
+        assert answer.content_length != NO_LENGTH or answer.status < 200
+        if len(output) < answer.content_length:
+            break
+        output = output[max(answer.content_length, 0) :]
+        if answer.status >= 200:
+            statuses.append(answer.status)
     return statuses
 
 
 async def _fed(running: Running, data: bytes, size: int) -> bytes:
+    """What the gateway says to `data`: at least one answer, unless it may wait for more."""
     client = await running.connect()
     try:
         client.feed(data, size=size)
-        client.writer.write_eof()
-        return await asyncio.wait_for(client.reader.read(), 10)
+        if _waits(data):
+            client.writer.write_eof()
+            return await asyncio.wait_for(client.reader.read(), 10)
+        output = b""
+        while not _answers(output):
+            more = await asyncio.wait_for(client.reader.read(1 << 20), 10)
+            assert more, "the gateway closed without an answer"
+            output += more
+        return output
     finally:
         client.close()
 
@@ -392,11 +403,14 @@ def _waits(data: bytes) -> bool:
     head, blank, rest = data.partition(b"\r\n\r\n")
     if not blank:
         return True
-    request = RequestGrammar().parse(head)
-    if request.chunked:
-        decoder = ChunkDecoder()
-        decoder.feed(rest)
-        return not decoder.done
+    decoder = ChunkDecoder()
+    try:
+        request = RequestGrammar().parse(head)
+        if request.chunked:
+            decoder.feed(rest)
+            return not decoder.done
+    except (ClientProtocolError, ChunkError):
+        return False
     return request.content_length > len(rest)
 
 
@@ -404,13 +418,8 @@ def test_whatever_bytes_come_every_request_is_answered_or_waited_for(tmp_path: P
     @settings(deadline=None, max_examples=250)
     @given(data=st.lists(_PIECES, max_size=5).map(b"".join), size=st.sampled_from([1, 2, 7, 64, 100_000]))
     def examined(data: bytes, size: int) -> None:
-        if b"HEAD " in data:
-            data = data.replace(b"HEAD ", b"GET ")
-        output = runner.run(_fed(running, data, size))
-        statuses = _answers(output)
-        assert all(200 <= status < 600 and status != 500 for status in statuses)
-        if not statuses:
-            assert _waits(data)
+        statuses = _answers(runner.run(_fed(running, data.replace(b"HEAD ", b"GET "), size)))
+        assert all(status == 200 or 400 <= status < 500 or status in (501, 505) for status in statuses)
 
     with asyncio.Runner() as runner:
         upstream = ScriptedUpstream(saying(response(b"[0.5]")))
@@ -441,3 +450,61 @@ def test_a_client_that_sends_ahead_is_read_in_order_whatever_the_slices(size: in
             assert [heard.body for heard in upstream.heard] == [b"rain"] * 10
 
     asyncio.run(scenario())
+
+
+def test_half_a_request_behind_a_whole_one_is_not_waited_for_once_the_client_closed_its_side(
+    tmp_path: Path,
+) -> None:
+    async def scenario() -> None:
+        async with ScriptedUpstream(saying(response(b"[0.5]"))) as upstream:
+            async with gateway(tmp_path, endpoint(upstream.port)) as running:
+                client = await running.connect()
+                try:
+                    client.writer.write(_GOOD + _CHUNKED_POST)
+                    client.writer.write_eof()
+                    assert _answers(await asyncio.wait_for(client.reader.read(), 3))[0] == 200
+                finally:
+                    client.close()
+
+    asyncio.run(scenario())
+
+
+class _Effort:
+    """Counts the lines of Python that run inside it: a measure of work that no machine changes."""
+
+    def __init__(self) -> None:
+        self.lines = 0
+
+    def __enter__(self) -> _Effort:
+        self._before = sys.gettrace()
+        sys.settrace(self._trace)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.settrace(self._before)
+
+    def _trace(self, frame: FrameType, event: str, arg: object) -> Callable[..., object]:
+        self.lines += 1
+        return self._trace
+
+
+def test_blank_lines_before_a_request_are_skipped_at_once(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with ScriptedUpstream(saying(response(b"[0.5]"))) as upstream:
+            async with gateway(tmp_path, endpoint(upstream.port)) as running:
+                client = await running.connect()
+                with _Effort() as effort:
+                    client.server_side.data_received(b"\r\n" * 20_000)
+                client.close()
+                assert effort.lines < 2000, "each turn of a loop would copy all that is left"
+
+    asyncio.run(scenario())
+
+
+def test_a_connection_field_costs_no_more_than_its_options() -> None:
+    options = 4000
+    head = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: " + b",".join(b"x%d" % n for n in range(options))
+    for grammar, start in ((RequestGrammar(), b""), (ResponseGrammar(), b"HTTP/1.1 200 OK")):
+        with _Effort() as effort:
+            grammar.parse(start + head[head.find(b"\r\n") :] if start else head)
+        assert effort.lines < 20 * options, "a pattern compiled for each option"

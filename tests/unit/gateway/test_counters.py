@@ -50,7 +50,11 @@ def test_each_event_is_taken_exactly_once(events: list[tuple[str, str, object, f
         else:
             requests, overhead, mirrors = counters.take()
             for one in requests:
-                assert (one.version, one.arm, len(one.buckets)) == ("v1", "incumbent", len(LATENCY_BOUNDS) + 1)
+                assert (one.version, one.arm, len(one.buckets)) == (
+                    "v1",
+                    "incumbent",
+                    len(LATENCY_BOUNDS) + 1,
+                )
                 assert one.requests == sum(one.buckets) > 0
                 told["request", one.endpoint, one.status] += one.requests
             for each in overhead:

@@ -13,7 +13,10 @@ import pytest
 from domain.observation import Outcome
 from domain.routing import Upstream
 from gateway.head import RequestGrammar
+from gateway.log import report
 from gateway.service import ServedEndpoint
+from shadow.tasks import Tasks
+from shadow.wire import Publish
 from tests.support.gateway import (
     PATH,
     Running,
@@ -27,7 +30,7 @@ from tests.support.gateway import (
 )
 from tests.support.upstream import Heard, ScriptedUpstream, response, saying, silence
 
-CHUNKED = b"POST %b HTTP/1.1\r\nHost: m\r\nX-User-Id: u1\r\nTransfer-Encoding: chunked\r\n\r\n" % PATH.encode()
+CHUNKED = b"POST %b HTTP/1.1\r\nHost: m\r\nTransfer-Encoding: chunked\r\n\r\n" % PATH.encode()
 
 
 def _run(scenario: Callable[[], Awaitable[None]]) -> None:
@@ -131,7 +134,7 @@ def test_a_candidate_that_hangs_on_a_streamed_body_leaves_the_incumbent_its_time
                 tmp_path, serving_candidate(one.port, two.port, timeout=1.2, breaker=0)
             ) as running:
                 client = await running.connect()
-                client.writer.write(post(b"x" * 400_000))
+                client.writer.write(post(b"x" * 900_000))
                 received = await client.response()
                 assert (received.status, received.body) == (200, b"[0]")
                 client.close()
@@ -206,12 +209,14 @@ def test_a_client_that_never_reads_is_not_read_either(tmp_path: Path) -> None:
                 client = await running.connect()
                 client.writer.transport.pause_reading()  # type: ignore[attr-defined]
                 batch = post() * 200
-                writing = asyncio.ensure_future(_write_for_ever(client.writer, batch))
+                writing = Tasks(report).spawn(_write_for_ever(client.writer, batch), "writing")
                 await asyncio.sleep(2.0)
                 writing.cancel()
-                buffered = client.server_side.transport.get_write_buffer_size()
-                client.writer.transport.abort()  # type: ignore[attr-defined]
-                assert buffered < 1_000_000
+                unread = client.server_side.transport.get_write_buffer_size()
+                held = len(client.server_side._held)
+                client.writer.transport.abort()
+                assert unread < 1_000_000
+                assert held < 1_000_000
 
     _run(scenario)
 
@@ -224,17 +229,14 @@ async def _write_for_ever(writer: asyncio.StreamWriter, data: bytes) -> None:
 
 def test_a_second_large_answer_is_not_held_either(tmp_path: Path) -> None:
     """The client stopped reading during the answer before: nothing tells the second exchange again."""
-    sent = 0
 
     async def torrent(heard: Heard, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal sent
         if heard.body == b"small":
             writer.write(response(b"x" * 200_000))
             return
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % (64 << 20))
         for _ in range(1024):
             writer.write(b"x" * 65536)
-            sent += 65536
             await writer.drain()
 
     async def scenario() -> None:
@@ -245,7 +247,7 @@ def test_a_second_large_answer_is_not_held_either(tmp_path: Path) -> None:
                 client.writer.write(post(b"small") * 60 + post(b"large"))
                 await asyncio.sleep(1.5)
                 held = client.server_side.transport.get_write_buffer_size()
-                client.writer.transport.abort()  # type: ignore[attr-defined]
+                client.writer.transport.abort()
                 assert held < (4 << 20)
 
     _run(scenario)
@@ -265,22 +267,13 @@ def test_who_waits_for_a_connection_is_served_after_its_server_left_the_snapshot
                 client.server_side.data_received(post())  # asked; its connection is being made
                 worker = running.worker
                 changed = replace(endpoint(nine.port), incumbent=version("rain-9", nine.port))
-                running.control.publish(build([changed], generation=2))
-                while worker.services.generation != 2 and not one.connections:
-                    await asyncio.sleep(0)
-                worker._publish(_publish(build([changed], generation=2)))
+                worker._publish(Publish(build([changed], generation=2)))
                 received = await client.response()
                 client.close()
                 assert (received.status, received.body) == (200, b"[0]")
                 assert one.connections < 5
 
     _run(scenario)
-
-
-def _publish(snapshot: object) -> object:
-    from shadow.wire import Publish
-
-    return Publish(snapshot)  # type: ignore[arg-type]
 
 
 def test_a_request_whose_endpoint_was_removed_during_its_upload_is_answered(tmp_path: Path) -> None:
@@ -419,8 +412,8 @@ def test_who_expects_100_and_gets_an_error_sends_its_next_request_on_a_new_conne
         async with ScriptedUpstream(saying(response(b"ok"))) as one:
             async with gateway(tmp_path, endpoint(one.port)) as running:
                 client = await running.connect()
-                expecting = b"POST /no HTTP/1.1\r\nHost: m\r\nExpect: 100-continue\r\nContent-Length: 500\r\n\r\n"
-                client.writer.write(expecting)
+                expecting = b"\r\nHost: m\r\nExpect: 100-continue\r\nContent-Length: 500\r\n\r\n"
+                client.writer.write(b"POST /no HTTP/1.1" + expecting)
                 received = await client.response()
                 assert received.status == 404
                 assert received.fields.get("connection") == "close"
@@ -461,8 +454,10 @@ def test_a_control_process_that_never_reads_does_not_keep_a_worker_from_ending(t
             ScriptedUpstream(saying(response(b"x" * 100_000))) as one,
             ScriptedUpstream(saying(response(b"y" * 100_000))) as two,
         ):
+            deafs: list[asyncio.StreamWriter] = []
 
             async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                deafs.append(writer)
                 writer.transport.pause_reading()  # type: ignore[attr-defined]
 
             server = await asyncio.start_unix_server(deaf, str(tmp_path / "link.sock"))
@@ -479,6 +474,8 @@ def test_a_control_process_that_never_reads_does_not_keep_a_worker_from_ending(t
                 finally:
                     if running.worker._link._transport is not None:
                         running.worker._link._transport.abort()
+                    for writer in deafs:
+                        writer.transport.abort()
                     server.close()
 
     _run(scenario)
@@ -490,7 +487,7 @@ def test_a_draining_worker_without_clients_still_accepts_for_a_moment(tmp_path: 
             async with gateway(tmp_path, endpoint(one.port)) as running:
                 worker = running.worker
                 worker.drain()
-                draining = asyncio.ensure_future(worker.drained())
+                draining = Tasks(report).spawn(worker.drained(), "draining")
                 await asyncio.sleep(0.1)
                 assert worker._server is not None
                 assert not (draining.done() and worker._server.is_serving())
@@ -540,7 +537,7 @@ def test_clients_that_leave_at_every_moment_leave_nothing_behind_and_are_counted
                     client = await running.connect()
                     client.writer.write(request[:cut])
                     await asyncio.sleep(0.005 * (number % 4))
-                    client.writer.transport.abort()  # type: ignore[attr-defined]
+                    client.writer.transport.abort()
                 await eventually(lambda: not running.worker.clients, "every client is gone")
                 await eventually(lambda: not _rain(running).budget.pairs, "every pair ends")
                 assert _rain(running).budget.held == 0

@@ -100,7 +100,7 @@ def test_infinite_values_are_clipped_and_nan_is_refused() -> None:
     with pytest.raises(ValueError, match="not a number"):
         detector.increment([0.0, math.nan, 1.0])
     with pytest.raises(ValueError, match="not a number"):
-        detector.trace(detector.start(), [math.nan])
+        detector.path([math.nan])
 
 
 def test_an_empty_batch_changes_nothing() -> None:
@@ -111,15 +111,16 @@ def test_an_empty_batch_changes_nothing() -> None:
 
 
 @settings(deadline=None)
-@given(earlier=signals, x=signals)
-def test_the_trace_ends_where_the_batch_ends(earlier: list[float], x: list[float]) -> None:
+@given(x=signals)
+def test_the_path_leads_number_by_number_to_the_increment(x: list[float]) -> None:
     detector = EDetector(0.05, 0.0, 1.0)
-    state = detector.apply(detector.start(), detector.increment(earlier))
-    trace = detector.trace(state, x)
-    assert trace.shape == (len(x),)
-    assert trace[-1] == pytest.approx(
-        detector.log_evidence(detector.apply(state, detector.increment(x))), abs=1e-9
-    )
+    path = detector.path(x)
+    assert path.growth.shape == (16, len(x) + 1)
+    assert path.increment == detector.increment(x)
+    for count in range(len(x) + 1):
+        increment = detector.increment(x[:count])
+        assert path.growth[:, count].tolist() == list(increment.growth)
+        assert path.totals[count] == increment.total
 
 
 def test_evidence_stays_finite_through_a_million_of_the_worst_and_of_the_best() -> None:

@@ -42,7 +42,8 @@ class ClientConnection(asyncio.Protocol):
 
     __slots__ = (
         "_advancing", "_chunks", "_close_after", "_closing_since", "_exchange", "_half_closed", "_held",
-        "_left", "_paused", "_skip", "_state", "_worker", "fields", "peer", "quiet_since", "transport",
+        "_left", "_paused", "_skip", "_state", "_unread", "_worker", "fields", "peer", "quiet_since",
+        "transport",
     )  # fmt: skip
 
     def __init__(self, worker: Worker) -> None:
@@ -57,6 +58,7 @@ class ClientConnection(asyncio.Protocol):
         self._half_closed = False
         self._paused = False
         self._skip = 0
+        self._unread = False
         self._closing_since = 0.0
         self.quiet_since = 0.0
         self.peer = ""
@@ -90,18 +92,23 @@ class ClientConnection(asyncio.Protocol):
         return self._state == _ANSWER
 
     def pause_writing(self) -> None:
+        self._unread = True
         if self._exchange is not None:
             self._exchange.client_paused()
 
     def resume_writing(self) -> None:
+        self._unread = False
         if self._exchange is not None:
             self._exchange.client_resumed()
+        elif self._state == _HEAD:
+            self._advance()
+            self._read_on()
 
     def tick(self, now: float) -> None:
         """Close what was waited for too long."""
         quiet = now - self.quiet_since
         if self._state == _HEAD:
-            if self._held:
+            if self._held and not self._unread:
                 if quiet > HEAD_TIMEOUT:
                     self._refuse(
                         ClientProtocolError(f"the request head was not whole in {HEAD_TIMEOUT:g} s", 408)
@@ -109,7 +116,7 @@ class ClientConnection(asyncio.Protocol):
             elif quiet > (IDLE_TIMEOUT if not self._worker.draining else self._worker.drain_grace):
                 self._close()
         elif self._state == _BODY:
-            if quiet > BODY_TIMEOUT and self._exchange is not None:
+            if quiet > BODY_TIMEOUT and self._exchange is not None and not self._paused:
                 self._close_after = True
                 self._exchange.reject(408, f"the request body was silent for {BODY_TIMEOUT:g} s")
         elif self._state == _CLOSED and now - self._closing_since > CLOSE_TIMEOUT:
@@ -118,11 +125,11 @@ class ClientConnection(asyncio.Protocol):
     # ---- bytes in -------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        if self._state == _HEAD:
-            if self._skip:
-                data = self._skipped(data)
-                if not data:
-                    return
+        if self._skip and self._state == _HEAD:
+            data = self._skipped(data)
+            if not data:
+                return
+        if self._state == _HEAD and not self._unread:
             if self._held:
                 data = self._held + data
                 self._held = b""
@@ -137,7 +144,7 @@ class ClientConnection(asyncio.Protocol):
             self.quiet_since = self._worker.clock()
             self._read_body(data)
             self._advance()
-        elif self._state == _ANSWER:
+        elif self._state != _CLOSED:
             self._held += data
             if len(self._held) > MAX_HELD:
                 self._pause()
@@ -154,14 +161,14 @@ class ClientConnection(asyncio.Protocol):
             return
         self._advancing = True
         progress = True
-        while progress and self._held and self._state == _HEAD:
+        while progress and self._held and self._state == _HEAD and not self._unread:
             data = self._held
             self._held = b""
             self.quiet_since = self._worker.clock()
             progress = self._read_head(data)
         self._advancing = False
-        if self._half_closed and self._state == _HEAD:
-            self._close()
+        if self._half_closed and self._state in (_HEAD, _BODY) and not (self._unread and self._held):
+            self._close()  # what is held of the last request will never be whole
 
     def _read_head(self, data: bytes) -> bool:
         """Begin the request whose head starts `data`; False, and `data` held, when the head is not whole."""
@@ -244,6 +251,8 @@ class ClientConnection(asyncio.Protocol):
             exchange.reject(400, f"the chunked body is malformed: {error}")
             return
         for piece in pieces:
+            if self._exchange is not exchange:
+                return  # answered already
             limit = exchange.max_body
             if exchange.message.size + len(piece) > limit:
                 self._close_after = True
@@ -306,11 +315,15 @@ class ClientConnection(asyncio.Protocol):
             return
         self._state = _HEAD
         self.quiet_since = now
-        if self._held:
-            self._advance()
-        if self._half_closed and self._state == _HEAD and not self._advancing:
-            self._close()
-        self._resume()
+        self._advance()
+        self._read_on()
+
+    def _read_on(self) -> None:
+        """Read again, unless enough is held, the client does not read itself, or its upload must wait."""
+        exchange = self._exchange
+        stalls = exchange is not None and exchange.upload_stalls
+        if not (self._unread or stalls or len(self._held) > MAX_HELD):
+            self._resume()
 
     def break_off(self) -> None:
         """End an answer that cannot be completed so that nobody takes it for whole."""
@@ -354,6 +367,8 @@ class ClientConnection(asyncio.Protocol):
         """A well-formed request that we do not forward. The connection goes on if its body is short."""
         self._worker.counters.refused.request(status, 0.0)
         keep = not self._close_after and not head.chunked and length <= MAX_HELD and status != 413
+        if head.expects_continue and len(rest) < length:
+            keep = False  # after a final answer the client may send the body or leave it out
         if not keep:
             fields += _CLOSE
         elif not head.minor:

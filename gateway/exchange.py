@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from math import inf
 from typing import TYPE_CHECKING, Protocol
 
 from domain.observation import Observation, Outcome
@@ -91,8 +92,10 @@ class Exchange:
     _settled = False
     _tried: frozenset[Pool] = frozenset()
     _unit: str | None = None
+    _upload_paused = False
     abandoned = False
     sent_head = False
+    streams_answer = True
     streams_upload = False
 
     def __init__(
@@ -146,21 +149,30 @@ class Exchange:
             self._dispatch()
             return
         if self._connection is not None:
+            self.streams_upload = False
             self._extend_deadline(self._connection)
             if message.head.chunked:
                 self._connection.send(LAST_CHUNK)
-            self.streams_upload = False
         message.complete = True
-        if not self._settled:
+        # Not where a pair could no longer hold both arms' ends: the answer has begun, or the arm failed over.
+        if not self._settled and not self.sent_head and self._version.arm is self._decision.arm:
             self._mirror()
 
     def _extend_deadline(self, connection: UpstreamConnection) -> None:
         """The server's time starts when it has the request; a slow client has its own timeout."""
-        self.deadline = connection.deadline = self._worker.clock() + self._service.endpoint.timeout
+        timeout = self._service.endpoint.timeout
+        now = self._worker.clock()
+        self.deadline = now + timeout
+        if self.streams_upload and not self._upload_paused:
+            connection.deadline = inf
+        elif self._version.arm is Arm.CANDIDATE and not self.sent_head:
+            connection.deadline = now + timeout * CANDIDATE_SHARE_OF_TIMEOUT
+        else:
+            connection.deadline = self.deadline
 
     def _keep_up_to(self) -> int:
         decision = self._decision
-        if decision is None or decision.mirror is not None:
+        if decision is None or decision.mirror is not None or self._connection is None:
             return self._service.endpoint.max_body
         return KEPT_FOR_FAILOVER if self._version.arm is Arm.CANDIDATE else COLLECT
 
@@ -243,7 +255,10 @@ class Exchange:
             return
         self._pool = pool
         self._asked = now
+        self._upload_paused = False
         timeout = self._service.endpoint.timeout
+        if self.streams_upload:
+            self.deadline = now + timeout
         deadline = self.deadline
         if self._version.arm is Arm.CANDIDATE:
             deadline = min(deadline, now + timeout * CANDIDATE_SHARE_OF_TIMEOUT)
@@ -257,12 +272,14 @@ class Exchange:
         if self.streams_upload:
             if self.message.complete:
                 self.streams_upload = False
-            self._client.resume_upload()
+            self._extend_deadline(connection)
+            if not self._upload_paused:
+                self._client.resume_upload()
 
     @property
     def upload_stalls(self) -> bool:
         """Reading on would only fill memory: the body streams and there is no server to stream it to."""
-        return self.streams_upload and self._connection is None
+        return self.streams_upload and (self._connection is None or self._upload_paused)
 
     # ---- the answer comes back ------------------------------------------------------------------------
 
@@ -439,9 +456,15 @@ class Exchange:
             self._worker.observe(self._service, self._version.arm, observation, self._pending, mirrored=False)
 
     def upload_paused(self) -> None:
+        self._upload_paused = True
+        if self._connection is not None:
+            self._extend_deadline(self._connection)
         self._client.pause_upload()
 
     def upload_resumed(self) -> None:
+        self._upload_paused = False
+        if self._connection is not None:
+            self._extend_deadline(self._connection)
         self._client.resume_upload()
 
     def client_paused(self) -> None:

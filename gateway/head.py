@@ -131,14 +131,15 @@ class _Lines:
         spent: names whose lines just pass on, and of which no further line is remembered.
     """
 
-    __slots__ = ("_kinds", "_names", "_prefixes", "_wanted", "notable", "plain", "spent")
+    __slots__ = ("_kinds", "_names", "_prefixes", "_twins", "_wanted", "notable", "plain", "spent")
 
     def __init__(
-        self, kinds: dict[bytes, int], prefixes: tuple[bytes, ...], wanted: frozenset[bytes]
+        self, kinds: dict[bytes, int], prefixes: tuple[bytes, ...], wanted: frozenset[bytes], *, twins: bool
     ) -> None:
         self._kinds = kinds
         self._prefixes = prefixes
         self._wanted = wanted
+        self._twins = twins
         self._forget()
 
     def _forget(self) -> None:
@@ -163,7 +164,7 @@ class _Lines:
                 self.plain.add(line)
             else:
                 self.notable[line] = found
-        elif found is None:
+        elif found is None and len(name) <= LONGEST_REMEMBERED:
             self.spent.add(name)
         return found
 
@@ -171,9 +172,15 @@ class _Lines:
         if _TOKEN.fullmatch(name) is None:
             raise ClientProtocolError("a header line without a valid name and colon")
         lowered = name.lower()
-        kind = _DROP if lowered.startswith(self._prefixes) else self._kinds.get(lowered, _PASS)
+        # Servers behind CGI's rules read '_' as '-': such a twin of a name that means something is dropped.
+        hyphened = lowered.replace(b"_", b"-") if self._twins else lowered
+        kind = _DROP if hyphened.startswith(self._prefixes) else self._kinds.get(hyphened, _PASS)
+        if kind != _PASS and hyphened != lowered:
+            kind = _DROP
         if lowered in self._wanted:
             kind += _WANTED
+        if len(name) > LONGEST_REMEMBERED:
+            return [kind, 0]
         if len(self._names) >= REMEMBERED:
             self._forget()
         known = self._names[name] = [kind, VALUES_REMEMBERED]
@@ -195,7 +202,7 @@ class RequestGrammar:
     """Parses request heads; `interest` names the fields (lower case) whose values routing reads."""
 
     def __init__(self, interest: Iterable[bytes] = ()) -> None:
-        self._fields = _Lines(_REQUEST_KINDS, _DROPPED_PREFIXES, frozenset(interest))
+        self._fields = _Lines(_REQUEST_KINDS, _DROPPED_PREFIXES, frozenset(interest), twins=True)
         self._lines: dict[bytes, tuple[bytes, bytes, bytes, int]] = {}
 
     def parse(self, head: bytes) -> RequestHead:
@@ -296,7 +303,7 @@ class ResponseGrammar:
     """Parses response heads. A server's heads mostly repeat but for the date: whole heads are remembered."""
 
     def __init__(self) -> None:
-        self._fields = _Lines(_RESPONSE_KINDS, (b"x-pointsman-",), frozenset())
+        self._fields = _Lines(_RESPONSE_KINDS, (b"x-pointsman-",), frozenset(), twins=False)
         self._heads: dict[bytes, ResponseHead] = {}
 
     def parse(self, head: bytes) -> ResponseHead:
@@ -373,11 +380,6 @@ def _joined(lines: list[bytes], taken: list[bytes]) -> bytes:
     return b"\r\n".join(lines)
 
 
-def without_field(fields: bytes, name: bytes) -> bytes:
-    """`fields` (lines with leading CRLF) without the lines called `name`."""
-    return re.sub(rb"(?i)\r\n" + re.escape(name) + rb":[^\r]*", b"", fields)
-
-
 def incomplete(data: bytes) -> None:
     """Refuse a head that is not whole yet but can never become right, so that nobody waits for it.
 
@@ -416,12 +418,14 @@ def _read_target(method: bytes, target: bytes) -> tuple[bytes, bytes]:
 def _connection(value: bytes, keep_alive: bool, fields: bytes) -> tuple[bool, bytes]:
     """Apply a Connection field: RFC 9110, 7.6.1."""
     value = value.lower()
-    for option in value.split(b","):
-        name = option.strip(b" \t")
-        if name == b"close":
-            keep_alive = False
-        elif name and name not in _PROTECTED:
-            fields = without_field(fields, name)
+    options = {option.strip(b" \t") for option in value.split(b",")}
+    if b"close" in options:
+        keep_alive = False
+    options -= _PROTECTED
+    options.discard(b"")
+    if options:
+        lines = fields.split(b"\r\n")
+        fields = b"\r\n".join(line for line in lines if line.partition(b":")[0].lower() not in options)
     if not keep_alive and b"keep-alive" in value and b"close" not in value:
         keep_alive = True
     return keep_alive, fields

@@ -25,7 +25,10 @@ class Mirror:
     _connection: UpstreamConnection | None = None
     _capture: Capture | None = None
     _head: ResponseHead | None = None
+    _heard = 0.0
+    _stale = False
     abandoned = False
+    streams_answer = False
     streams_upload = False
 
     def __init__(
@@ -58,7 +61,8 @@ class Mirror:
 
     def connected(self, connection: UpstreamConnection) -> None:
         self._connection = connection
-        self._asked = self._worker.clock()
+        self._asked = now = self._worker.clock()
+        self._stale = connection.stale(now)
 
     def interim(self, head: ResponseHead) -> None:
         """Nobody waits for hints."""
@@ -82,6 +86,7 @@ class Mirror:
             self._cut(Outcome.OVERSIZE)
 
     def piece(self, data: bytes) -> None:
+        self._heard = self._worker.clock()
         capture = self._capture
         if capture is None or not capture.add(data):
             self._cut(Outcome.OVERSIZE)
@@ -97,7 +102,16 @@ class Mirror:
         self._observe(Outcome.ANSWERED, b"" if self._capture is None else self._capture.body())
 
     def failed(self, outcome: Outcome, reason: str, *, unanswered_reuse: bool) -> None:
-        self._observe(Outcome.OVERLOAD if unanswered_reuse else outcome, b"")
+        if unanswered_reuse and self._stale:
+            outcome = Outcome.OVERLOAD
+        elif outcome is Outcome.TIMEOUT and self._still_streams():
+            outcome = Outcome.OVERSIZE
+        self._observe(outcome, b"")
+
+    def _still_streams(self) -> bool:
+        """A stream that is cut for our bound's sake is not late: only one that fell silent is."""
+        silence = self._worker.clock() - self._heard
+        return self._heard > 0 and silence < self._service.endpoint.timeout / 2
 
     def upload_paused(self) -> None:
         """The whole request was written at once: nothing to pause."""

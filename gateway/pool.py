@@ -12,6 +12,7 @@ import asyncio
 import ssl
 from collections import deque
 from collections.abc import Callable, Iterable
+from weakref import WeakSet
 
 from domain.observation import Outcome
 from domain.routing import Upstream, Version
@@ -57,7 +58,7 @@ class Pool:
         self._all: set[UpstreamConnection] = set()
         self._waiting: deque[_Waiting] = deque()
         self._connecting = 0
-        self._idle_limit = IDLE_LIMIT
+        self.idle_limit = IDLE_LIMIT
         self._closing = False
 
     def __repr__(self) -> str:
@@ -88,12 +89,11 @@ class Pool:
 
     def release(self, connection: UpstreamConnection) -> None:
         """`connection` is free: for who waits, else idle."""
-        if self._closing:
-            connection.abort()
-            return
+        connection.idle_since = self.now()
         waiting = self._next_waiting()
-        if waiting is None:
-            connection.idle_since = self.now()
+        if waiting is None and self._closing:
+            connection.abort()
+        elif waiting is None:
             self._idle.append(connection)
         else:
             self._start(connection, waiting)
@@ -105,7 +105,7 @@ class Pool:
             self._idle.remove(connection)
             if by_peer and connection.served:
                 idled = self.now() - connection.idle_since
-                self._idle_limit = min(self._idle_limit, max(0.75 * idled, 0.05))
+                self.idle_limit = min(self.idle_limit, max(0.75 * idled, 0.05))
         if self._waiting:
             self._connect_more()
 
@@ -114,7 +114,7 @@ class Pool:
         for connection in tuple(self._all):
             if connection.recipient is not None and connection.deadline < now:
                 connection.fail(Outcome.TIMEOUT, "its answer was not whole in time")
-        while self._idle and now - self._idle[0].idle_since > self._idle_limit:
+        while self._idle and now - self._idle[0].idle_since > self.idle_limit:
             self._idle[0].abort()
         late = [waiting for waiting in self._waiting if waiting.deadline < now]
         if late:
@@ -132,6 +132,7 @@ class Pool:
 
     def abort(self) -> None:
         """Drop every connection, busy ones too."""
+        self._waiting.clear()
         self.close()
         for connection in tuple(self._all):
             connection.abort()
@@ -186,7 +187,7 @@ class Pools:
         self._tasks = tasks
         self._clock = clock
         self._pools: dict[Upstream, Pool] = {}
-        self._leaving: list[Pool] = []
+        self._leaving: WeakSet[Pool] = WeakSet()  # somebody's exchange may yet ask one
 
     def of(self, version: Version) -> Servers:
         """The servers of `version`."""
@@ -198,14 +199,13 @@ class Pools:
         for upstream in [u for u in self._pools if u not in keep]:
             pool = self._pools.pop(upstream)
             pool.close()
-            self._leaving.append(pool)
+            self._leaving.add(pool)
 
     def tick(self, now: float) -> None:
         for pool in self._pools.values():
             pool.tick(now)
-        for pool in self._leaving:
+        for pool in tuple(self._leaving):
             pool.tick(now)
-        self._leaving = [pool for pool in self._leaving if not pool.empty]
 
     def close(self) -> None:
         """Drop every connection."""

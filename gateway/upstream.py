@@ -29,6 +29,8 @@ class Recipient(Protocol):
     """Nobody waits for the answer any more."""
     is_head: bool
     """The request's method is HEAD: the answer has no body, whatever its fields say."""
+    streams_answer: bool
+    """An answer of unknown length may go on for as long as it is not silent."""
     streams_upload: bool
     """More of the request's body follows by `UpstreamConnection.send`."""
 
@@ -105,6 +107,10 @@ class UpstreamConnection(asyncio.Protocol):
         self.deadline = deadline
         self.transport.write(payload)
         recipient.connected(self)
+
+    def stale(self, now: float) -> bool:
+        """Whether it idled so long that its server may have closed it while a request was on its way."""
+        return now - self.idle_since > self._pool.idle_limit / 2
 
     def send(self, data: bytes) -> None:
         """A further part of the request's body, in its transfer coding."""
@@ -261,7 +267,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _stretch(self) -> None:
         """A stream of unknown length may go on as long as it is not silent."""
-        self.deadline = self._pool.now() + self._timeout
+        if self.recipient is not None and self.recipient.streams_answer:
+            self.deadline = self._pool.now() + self._timeout
 
     def _finish_whole(self, recipient: Recipient, head: ResponseHead, body: bytes, *, surplus: bool) -> None:
         self._finish(surplus=surplus)
@@ -286,6 +293,9 @@ class UpstreamConnection(asyncio.Protocol):
             self._pool.release(self)
 
     def eof_received(self) -> bool:
+        if self.recipient is None and self.open:
+            self.open = False  # now, not with connection_lost: nobody is to be sent here meanwhile
+            self._pool.closed(self, by_peer=True)
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -76,6 +76,7 @@ class Worker:
         self._outbox = Outbox(self._session)
         self._later: list[Mirror] = []
         self._flushing = False
+        self._ending = False
         self._drained = asyncio.Event()
         self._server: asyncio.Server | None = None
         self._next_tick: asyncio.TimerHandle | None = None
@@ -202,6 +203,8 @@ class Worker:
         self._link.flush()
 
     def _tick(self) -> None:
+        # First: whatever a look at a deadline may raise, the next look comes.
+        self._next_tick = self._loop.call_later(TICK, self._tick)
         now = self.clock()
         self._pools.tick(now)
         for client in tuple(self.clients):
@@ -209,9 +212,8 @@ class Worker:
         self._ticks += 1
         if self._ticks % COUNTS_EVERY == 0:
             self._link.flush()
-        if self.draining and not self.clients:
+        if self._ending and not self.clients:
             self._drained.set()
-        self._next_tick = self._loop.call_later(TICK, self._tick)
 
     def drain(self) -> None:
         """Begin to end: accept a moment longer, close each connection with its next answer."""
@@ -223,6 +225,7 @@ class Worker:
         await asyncio.sleep(LISTEN_ON)
         if self._server is not None:
             self._server.close()
+        self._ending = True
         await asyncio.sleep(self._boot.drain)
         self._drained.set()
 

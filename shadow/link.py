@@ -19,6 +19,10 @@ from shadow.wire import Acknowledged, FrameBuffer, FromWorker, Publish, ToWorker
 FIRST_PAUSE = 0.02
 LONGEST_PAUSE = 0.5
 """Seconds between attempts to connect."""
+STEADY = 1.0
+"""Seconds a connection must have lasted for the next pause to be the first again."""
+CLOSE_TIMEOUT = 2.0
+"""Seconds the control process gets to read the last of it."""
 MAX_UNSENT = 16 * 1024 * 1024
 """Bytes in the socket's buffer above which no further batch is cut."""
 
@@ -69,8 +73,13 @@ class Link(asyncio.Protocol):
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
                 continue
-            pause = FIRST_PAUSE
+            connected = loop.time()
             await self._lost.wait()
+            if loop.time() - connected > STEADY:
+                pause = FIRST_PAUSE
+            elif not self._closing:
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -120,5 +129,10 @@ class Link(asyncio.Protocol):
         self._closing = True
         self.flush()
         if self._transport is not None:
-            self._transport.close()
-            await self._lost.wait()
+            transport = self._transport
+            transport.close()
+            try:
+                async with asyncio.timeout(CLOSE_TIMEOUT):
+                    await self._lost.wait()
+            except TimeoutError:
+                transport.abort()

@@ -12,49 +12,38 @@ TARGETS = (
     b"/v2/models/rain/infer?" + b"q" * 300, b"/\"<>\\^`{|}",
 )  # fmt: skip
 ODD_TARGETS = (
-    b"",
-    b"a",
-    b"/a#b",
-    b"/\xff",
-    b"/a b",
-    b"http://",
-    b"http:///a",
-    b"ftp://a/b",
-    b"a:443",
-    b"http://a@b/",
-)
+    b"", b"a", b"/a#b", b"/\xff", b"/a b", b"http://", b"http:///a", b"ftp://a/b", b"a:443", b"http://a@b/",
+)  # fmt: skip
 VERSIONS = (b"HTTP/1.1",) * 8 + (b"HTTP/1.0",) * 2
 ODD_VERSIONS = (
-    b"HTTP/1.2",
-    b"HTTP/2.0",
-    b"HTTP/1.10",
-    b"http/1.1",
-    b"HTTP/1",
-    b"HTTP/0.9",
-    b"",
-    b"HTTP/1.1 ",
-)
+    b"HTTP/1.2", b"HTTP/2.0", b"HTTP/1.10", b"http/1.1", b"HTTP/1", b"HTTP/0.9", b"", b"HTTP/1.1 ",
+)  # fmt: skip
 LINES = (
     b"Host: models", b"host:a:80", b"HOST: [::1]:8080", b"Content-Length: 4", b"content-length:0",
     b"Content-Length: 0012", b"Transfer-Encoding: chunked", b"TRANSFER-encoding:\tCHUNKED \t",
-    b"Connection: close", b"Connection: keep-alive", b"connection: Keep-Alive, X-Gone", b"Connection: x-gone ,close",
-    b"Connection: close, keep-alive", b"Connection:", b"Connection: , ,", b"Connection: x-keep-alive",
-    b"Connection: keep-alive, x-closed", b"Connection: content-type", b"X-Gone: 1", b"x-gone:2", b"Keep-Alive: 5",
-    b"Proxy-Connection: close", b"TE: trailers", b"Trailer: X-T", b"Expect: 100-continue", b"expect:100-Continue",
-    b"X-Request-Id: r-1", b"X-Request-Id: not one", b"X-User-Id: u1", b"x-user-id: U2", b"X-User-Id:",
-    b"X-Pointsman-Arm: candidate", b"X-Forwarded-For: 6.6.6.6", b"Forwarded: for=a", b"X-Real-IP: a", b"X-Envoy-A: b",
-    b"Accept: */*", b"Accept: */*", b"Content-Type: application/json", b"X-Empty:", b"X-Blank: \t ", b"X-Name: J\xfcrgen",
-    b"X-Tab: a\tb", b"!#$%&'*+-.^_`|~: token", b"Cookie: a=b; c=\"d\"", b"X-Long: " + b"y" * 300, b"Date: now",
+    b"Connection: close", b"Connection: keep-alive", b"connection: Keep-Alive, X-Gone",
+    b"Connection: x-gone ,close", b"Connection: close, keep-alive", b"Connection:", b"Connection: , ,",
+    b"Connection: x-keep-alive", b"Connection: keep-alive, x-closed", b"Connection: content-type",
+    b"X-Gone: 1", b"x-gone:2", b"Keep-Alive: 5", b"Proxy-Connection: close", b"TE: trailers",
+    b"Trailer: X-T", b"Expect: 100-continue", b"expect:100-Continue", b"X-Request-Id: r-1",
+    b"X-Request-Id: not one", b"X-User-Id: u1", b"x-user-id: U2", b"X-User-Id:",
+    b"X-Pointsman-Arm: candidate", b"X-Forwarded-For: 6.6.6.6", b"Forwarded: for=a", b"X-Real-IP: a",
+    b"X-Envoy-A: b", b"Accept: */*", b"Accept: */*", b"Content-Type: application/json", b"X-Empty:",
+    b"X-Blank: \t ", b"X-Name: J\xfcrgen", b"X-Tab: a\tb", b"!#$%&'*+-.^_`|~: token",
+    b"Cookie: a=b; c=\"d\"", b"X-Long: " + b"y" * 300, b"Date: now",
 )  # fmt: skip
 NEAR_MISSES = (
-    b"Host", b"Host :", b"Host : models", b" Host: models", b"Hostx: models", b"Hos: t", b":", b": models", b"Host\t: a",
-    b"Host: a b", b"Host: a/b", b"Host: a@b", b"Content-Length : 4", b"Content-Length", b"Content-Length: +4",
-    b"Content-Length: 4, 4", b"Content-Length: 4 4", b"Content-Length:", b"Content-Length: 0x4", b"Content_Length: 9",
-    b"Content-Length: 9999999999999999", b"Content-Length: \xb2", b"Content-Length: 4\x0b", b"Transfer-Encoding : chunked",
-    b"Transfer-Encoding: chunked, chunked", b"Transfer-Encoding: gzip, chunked", b"Transfer-Encoding: \x0bchunked",
-    b"Transfer-Encoding: identity", b"Transfer-Encoding: xchunked", b"Transfer-Encoding:", b"Transfer\xadEncoding: chunked",
-    b"Connection : close", b"Connection: close\x00", b"Expect: magic", b"X-A: b\rc", b"X-A: b\nHost: evil", b"X-A: b\x00c",
-    b"X-A: \x7f", b"X-A", b"X A: b", b"X-\xe4: b", b"\tfolded", b" folded: b", b"X-A: b\r", b"\rX-A: b", b"X-A\x00: b",
+    b"Host", b"Host :", b"Host : models", b" Host: models", b"Hostx: models", b"Hos: t", b":", b": models",
+    b"Host\t: a", b"Host: a b", b"Host: a/b", b"Host: a@b", b"Content-Length : 4", b"Content-Length",
+    b"Content-Length: +4", b"Content-Length: 4, 4", b"Content-Length: 4 4", b"Content-Length:",
+    b"Content-Length: 0x4", b"Content_Length: 9", b"Content-Length: 9999999999999999",
+    b"Content-Length: \xb2", b"Content-Length: 4\x0b", b"Transfer-Encoding : chunked",
+    b"Transfer-Encoding: chunked, chunked", b"Transfer-Encoding: gzip, chunked",
+    b"Transfer-Encoding: \x0bchunked", b"Transfer-Encoding: identity", b"Transfer-Encoding: xchunked",
+    b"Transfer-Encoding:", b"Transfer\xadEncoding: chunked", b"Connection : close",
+    b"Connection: close\x00", b"Expect: magic", b"X-A: b\rc", b"X-A: b\nHost: evil", b"X-A: b\x00c",
+    b"X-A: \x7f", b"X-A", b"X A: b", b"X-\xe4: b", b"\tfolded", b" folded: b", b"X-A: b\r", b"\rX-A: b",
+    b"X-A\x00: b",
 )  # fmt: skip
 BYTES = b"\r\n\t :;,/-\x00\x0b\x0c\x7f\x80\xffAaHh09x="
 STATUSES = (
@@ -62,8 +51,9 @@ STATUSES = (
     b"HTTP/1.1 503 J\xfcrgen\t!", b"HTTP/1.1 103 Early Hints", b"HTTP/1.1 204 No Content",
 )  # fmt: skip
 ODD_STATUSES = (
-    b"HTTP/1.1 20 OK", b"HTTP/1.1 600 OK", b"HTTP/1.1 099 OK", b"HTTP/2.0 200 OK", b"HTTP/1.1  200 OK", b"HTTP/1.1 2000",
-    b"HTTP/1.2 200 OK", b"http/1.1 200 OK", b"HTTP/1.1 200 O\x00K", b"HTTP/1.1 200\tOK", b"HTTP/1.1", b"",
+    b"HTTP/1.1 20 OK", b"HTTP/1.1 600 OK", b"HTTP/1.1 099 OK", b"HTTP/2.0 200 OK", b"HTTP/1.1  200 OK",
+    b"HTTP/1.1 2000", b"HTTP/1.2 200 OK", b"http/1.1 200 OK", b"HTTP/1.1 200 O\x00K", b"HTTP/1.1 200\tOK",
+    b"HTTP/1.1", b"",
 )  # fmt: skip
 
 

@@ -64,12 +64,15 @@ class Gateway:
     def write(self) -> None:
         self.config.write_text(json.dumps(self.document))
 
-    async def __aenter__(self) -> Gateway:
+    def _start(self) -> None:
         self.write()
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "gateway", "-c", str(self.config)], cwd=ROOT, stderr=log, stdout=log
             )
+
+    async def __aenter__(self) -> Gateway:
+        self._start()
         self.admin = httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.admin_port}", trust_env=False)
         await self.ready()
         return self

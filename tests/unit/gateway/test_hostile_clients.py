@@ -19,6 +19,7 @@ from shadow.tasks import Tasks
 from shadow.wire import Publish
 from tests.support.gateway import (
     PATH,
+    Client,
     Running,
     build,
     endpoint,
@@ -177,6 +178,8 @@ def test_an_answer_that_began_before_the_mirror_is_never_judged_as_empty(tmp_pat
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello")
         await reader.readexactly(400_000)
         writer.write(b"world")
+        await reader.read()
+        writer.close()
 
     async def scenario() -> None:
         server = await asyncio.start_server(echo, "127.0.0.1", 0)
@@ -214,11 +217,17 @@ def test_a_client_that_never_reads_is_not_read_either(tmp_path: Path) -> None:
                 writing.cancel()
                 unread = client.server_side.transport.get_write_buffer_size()
                 held = len(client.server_side._held)
-                client.writer.transport.abort()
+                await _gone(running, client)
                 assert unread < 1_000_000
                 assert held < 1_000_000
 
     _run(scenario)
+
+
+async def _gone(running: Running, client: Client) -> None:
+    client.writer.transport.abort()
+    await eventually(lambda: not running.worker.clients, "the client is gone")
+    await asyncio.sleep(0.1)  # for its server to notice
 
 
 async def _write_for_ever(writer: asyncio.StreamWriter, data: bytes) -> None:
@@ -247,7 +256,7 @@ def test_a_second_large_answer_is_not_held_either(tmp_path: Path) -> None:
                 client.writer.write(post(b"small") * 60 + post(b"large"))
                 await asyncio.sleep(1.5)
                 held = client.server_side.transport.get_write_buffer_size()
-                client.writer.transport.abort()
+                await _gone(running, client)
                 assert held < (4 << 20)
 
     _run(scenario)
@@ -321,13 +330,16 @@ def test_a_failover_to_a_server_that_left_the_snapshot_ends_in_time(tmp_path: Pa
 # ---- candidates at their worst --------------------------------------------------------------------------
 
 
-def test_a_mirrored_answer_that_trickles_ends_by_the_endpoints_timeout(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("falls_silent", "outcome"), [(False, Outcome.OVERSIZE), (True, Outcome.TIMEOUT)])
+def test_a_mirrored_stream_ends_by_the_timeout_and_only_silence_is_blamed(
+    falls_silent: bool, outcome: Outcome, tmp_path: Path
+) -> None:
     async def trickle(heard: Heard, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
         while not writer.is_closing():
             writer.write(b"1\r\nx\r\n")
             await writer.drain()
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(30 if falls_silent else 0.02)
 
     async def scenario() -> None:
         async with ScriptedUpstream(saying(response(b"[0]"))) as one, ScriptedUpstream(trickle) as two:
@@ -337,7 +349,7 @@ def test_a_mirrored_answer_that_trickles_ends_by_the_endpoints_timeout(tmp_path:
                 assert (await client.response()).body == b"[0]"
                 await asyncio.sleep(1.5)
                 client.close()
-                assert [pair.candidate.outcome for pair in running.control.pairs] == [Outcome.TIMEOUT]
+                assert [pair.candidate.outcome for pair in running.control.pairs] == [outcome]
                 assert not _rain(running).budget.pairs
 
     _run(scenario)

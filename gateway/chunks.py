@@ -84,9 +84,11 @@ class ChunkDecoder:
         return pieces
 
     def _hold(self, line: bytes) -> None:
-        if len(line) > MAX_LINE or b"\n" in line or b"\r" in line[:-1]:
+        text = line.removesuffix(b"\r")
+        longest = MAX_LINE if self._state == _LINE else MAX_TRAILERS - self._trailer_bytes
+        if len(text) > longest or b"\n" in text or b"\r" in text:
             raise ChunkError("a chunk line is too long or has a bare CR or LF")
-        if self._state == _LINE and line.rstrip(b"\r") and _SIZE.match(line) is None:
+        if self._state == _LINE and text and _SIZE.match(text) is None:
             raise ChunkError("a chunk size is not hexadecimal")
         self._held = line
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 from domain.errors import ClientProtocolError
 from gateway.chunks import ChunkDecoder, ChunkError
 from gateway.exchange import Exchange
-from gateway.head import MAX_HEAD, NO_LENGTH, RequestHead, incomplete
+from gateway.head import MAX_HEAD, NO_LENGTH, RequestHead, after_blank_lines, incomplete
 from gateway.problem import problem
 
 if TYPE_CHECKING:
@@ -172,8 +172,8 @@ class ClientConnection(asyncio.Protocol):
 
     def _read_head(self, data: bytes) -> bool:
         """Begin the request whose head starts `data`; False, and `data` held, when the head is not whole."""
-        while data.startswith(b"\r\n"):
-            data = data[2:]
+        if data[:2] == b"\r\n":
+            data = after_blank_lines(data)
         end = data.find(b"\r\n\r\n")
         try:
             if end < 0:

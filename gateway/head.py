@@ -41,6 +41,7 @@ _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: [\t\x20-\x7e\x8
 _ABSOLUTE = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?#@]+)([/?].*)?")
 _HOST = re.compile(rb"(?:[0-9A-Za-z._~\-%!$&'()*+,;=]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")
 _REQUEST_ID = re.compile(rb"[0-9A-Za-z._~:\-]{1,128}")
+_BLANK_LINES = re.compile(rb"(?:\r\n)++")
 _FIELD_BYTES = bytes((9, *range(32, 127), *range(128, 256)))
 
 _PASS, _HOST_FIELD, _LENGTH, _CONNECTION, _CODING, _EXPECT, _ID, _DROP = range(8)
@@ -242,6 +243,8 @@ class RequestGrammar:
         return request
 
     def _request_line(self, line: bytes, head: bytes) -> tuple[bytes, bytes, bytes, int]:
+        if len(line) > MAX_TARGET:
+            raise ClientProtocolError(f"the request line is over {MAX_TARGET} bytes", 414)
         match = _REQUEST_LINE.fullmatch(line)
         if match is None:
             raise _explain_request(head)
@@ -380,27 +383,32 @@ def _joined(lines: list[bytes], taken: list[bytes]) -> bytes:
     return b"\r\n".join(lines)
 
 
+def after_blank_lines(data: bytes) -> bytes:
+    """`data` without the empty lines that a client may send before a request (RFC 9112, 2.2)."""
+    blank = _BLANK_LINES.match(data)
+    return data if blank is None else data[blank.end() :]
+
+
 def incomplete(data: bytes) -> None:
     """Refuse a head that is not whole yet but can never become right, so that nobody waits for it.
 
     Raises ClientProtocolError.
     """
-    if len(data) > MAX_HEAD:
+    if len(data) > MAX_HEAD + len(b"\r\n\r"):
         raise ClientProtocolError(f"the request head is over {MAX_HEAD} bytes", 431)
     if data.count(b"\n") != data.count(b"\r\n"):
         raise ClientProtocolError("a line ends with a bare LF")
     end = data.find(b"\r\n")
+    if (len(data.removesuffix(b"\r")) if end < 0 else end) > MAX_TARGET:
+        raise ClientProtocolError(f"the request line is over {MAX_TARGET} bytes", 414)
     if end < 0:
-        if len(data) > MAX_TARGET:
-            raise ClientProtocolError(f"the request line is over {MAX_TARGET} bytes", 414)
-    elif _REQUEST_LINE.fullmatch(data, 0, end) is None:
+        return
+    if _REQUEST_LINE.fullmatch(data, 0, end) is None:
         raise _explain_request(data[:end])
 
 
 def _read_target(method: bytes, target: bytes) -> tuple[bytes, bytes]:
     """Origin-form and path; the same object twice when there is no query."""
-    if len(target) > MAX_TARGET:
-        raise ClientProtocolError(f"the request target is over {MAX_TARGET} bytes", 414)
     if target[0] != 0x2F:
         absolute = _ABSOLUTE.fullmatch(target)
         if absolute is not None:
@@ -419,15 +427,12 @@ def _connection(value: bytes, keep_alive: bool, fields: bytes) -> tuple[bool, by
     """Apply a Connection field: RFC 9110, 7.6.1."""
     value = value.lower()
     options = {option.strip(b" \t") for option in value.split(b",")}
-    if b"close" in options:
-        keep_alive = False
+    keep_alive = b"close" not in options and (keep_alive or b"keep-alive" in options)
     options -= _PROTECTED
     options.discard(b"")
     if options:
         lines = fields.split(b"\r\n")
         fields = b"\r\n".join(line for line in lines if line.partition(b":")[0].lower() not in options)
-    if not keep_alive and b"keep-alive" in value and b"close" not in value:
-        keep_alive = True
     return keep_alive, fields
 
 

@@ -164,12 +164,13 @@ class Pool:
                 _, connection = await self._loop.create_connection(
                     lambda: UpstreamConnection(self), upstream.host, upstream.port, ssl=self._tls
                 )
-        except (OSError, ssl.SSLError, TimeoutError) as error:
+        except (OSError, UnicodeError) as error:  # timeouts and TLS are OSErrors, IDNA is not
             self._connecting -= 1
             waiting = self._next_waiting()
             if waiting is not None:
                 reason = f"{upstream} cannot be reached: {error or 'connect timeout'}"
                 waiting.recipient.failed(Outcome.CONNECT, reason, unanswered_reuse=False)
+            self._connect_more()
             return
         self._connecting -= 1
         if connection.open:

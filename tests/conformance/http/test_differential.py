@@ -126,16 +126,22 @@ def _body(head: RequestHead | ResponseHead) -> tuple[bytes, bytes]:
     return content, content
 
 
-def _left_to_pass(read: Read, drops: set[bytes], prefixes: tuple[bytes, ...]) -> Fields:
-    """What of the fields another parser read we must pass on."""
+def _left_to_pass(read: Read, drops: set[bytes], prefixes: tuple[bytes, ...], *, twins: bool) -> Fields:
+    """What of the fields another parser read we must pass on; `twins`: '_' in a name is dropped as '-' is."""
     nominated = {
         option.strip(b" \t")
         for name, value in read.fields
         if name == b"connection"
         for option in value.lower().split(b",")
     }
-    gone = drops | (nominated - NOT_NOMINABLE)
-    return [(n, v) for n, v in read.fields if n not in gone and not n.startswith(prefixes)]
+    gone = nominated - NOT_NOMINABLE
+    return [
+        (name, value)
+        for name, value in read.fields
+        if name not in gone
+        and (hyphened := name.replace(b"_", b"-") if twins else name) not in drops
+        and not hyphened.startswith(prefixes)
+    ]
 
 
 def _origin_form(target: bytes) -> bytes:
@@ -175,7 +181,9 @@ def _agrees_with_h11(head: bytes, ours: RequestHead) -> None:
     assert ours.method == b"CONNECT" or ours.target == _origin_form(read.target)
     assert (ours.content_length, ours.chunked) == (read.content_length, read.chunked)
     assert read.body == content or ours.content_length > LONGEST_BODY
-    assert field_lines(ours.fields or b"") == _left_to_pass(read, REQUEST_DROPS, REQUEST_DROPPED_PREFIXES)
+    assert field_lines(ours.fields or b"") == _left_to_pass(
+        read, REQUEST_DROPS, REQUEST_DROPPED_PREFIXES, twins=True
+    )
     if read.keep_alive is not None:
         assert read.following == FOLLOWING, "both end the message at the same byte"
         if ours.minor and ours.method != b"CONNECT" and b"upgrade" not in dict(read.fields):
@@ -193,7 +201,9 @@ def _agrees_with_llhttp(head: bytes, ours: RequestHead) -> None:
     assert ours.method == read.method or ours.content_length > LONGEST_BODY
     assert ours.target == read.target
     assert (ours.content_length, ours.chunked) == (read.content_length, read.chunked)
-    assert field_lines(ours.fields or b"") == _left_to_pass(read, REQUEST_DROPS, REQUEST_DROPPED_PREFIXES)
+    assert field_lines(ours.fields or b"") == _left_to_pass(
+        read, REQUEST_DROPS, REQUEST_DROPPED_PREFIXES, twins=True
+    )
     if ours.content_length <= LONGEST_BODY:
         assert read.body == content
         options = b",".join(v for n, v in read.fields if n == b"connection").lower()
@@ -234,9 +244,7 @@ def test_thousands_of_request_heads_are_read_as_others_read_them() -> None:
 )
 def test_no_bytes_around_a_name_make_it_another_field(name: bytes, value: bytes, at: bytes) -> None:
     for line in (at + name + b":" + value, name + at + b":" + value, at + b":" + name + b"4" + value):
-        head = b"POST / HTTP/1.1\r\nHost: a\r\n" + line
-        if b"\r\n\r\n" not in head:
-            _check_request(head)
+        _check_request((b"POST / HTTP/1.1\r\nHost: a\r\n" + line + b"\r\n\r\n").split(b"\r\n\r\n")[0])
 
 
 # ---- responses ------------------------------------------------------------------------------------------
@@ -282,7 +290,7 @@ def _check_response(head: bytes) -> bool:
         assert ours.status == read.status
         assert (ours.content_length, ours.chunked) == (read.content_length, read.chunked)
         assert _lengths_as_numbers(field_lines(ours.fields)) == _lengths_as_numbers(
-            _left_to_pass(read, RESPONSE_DROPS, (b"x-pointsman-",))
+            _left_to_pass(read, RESPONSE_DROPS, (b"x-pointsman-",), twins=False)
         )
         assert read.body == content or ours.content_length > LONGEST_BODY
     framed = not bodiless and (ours.chunked or 0 <= ours.content_length <= LONGEST_BODY)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import cast
@@ -226,7 +227,7 @@ def test_one_refused_connect_fails_one_that_waits() -> None:
     run(scenario)
 
 
-@pytest.mark.parametrize("error", [OSError("unreachable"), TimeoutError(), UnicodeError("label too long")])
+@pytest.mark.parametrize("error", [OSError("unreachable"), TimeoutError(), ssl.SSLError("handshake")])
 def test_whatever_ends_a_connect_is_told_to_who_waits(error: Exception) -> None:
     async def scenario(bench: Bench) -> None:
         asker = bench.ask()

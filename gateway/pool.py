@@ -28,6 +28,8 @@ CONNECT_TIMEOUT = 1.0
 """Seconds, TLS handshake included."""
 IDLE_LIMIT = 4.0
 """Seconds a connection stays idle in the pool at first: under uvicorn's and Node's five."""
+FORGETTING = 1.00005
+"""A learned limit grows by this factor a tick, twofold in ten minutes: what a restart taught wears off."""
 
 
 class _Waiting:
@@ -114,6 +116,7 @@ class Pool:
         for connection in tuple(self._all):
             if connection.recipient is not None and connection.deadline < now:
                 connection.fail(Outcome.TIMEOUT, "its answer was not whole in time")
+        self.idle_limit = min(IDLE_LIMIT, self.idle_limit * FORGETTING)
         while self._idle and now - self._idle[0].idle_since > self.idle_limit:
             self._idle[0].abort()
         late = [waiting for waiting in self._waiting if waiting.deadline < now]

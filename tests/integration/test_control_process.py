@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.control import ControlProcess, FakeWorker, document, pair, write
+from tests.support.control import ROOT, ControlProcess, FakeWorker, document, pair, write
 
 Start = Callable[[], ControlProcess]
 
@@ -90,15 +92,14 @@ def test_the_process_ends_with_its_supervisor(start: Start) -> None:
     ],
 )
 def test_a_bad_configuration_ends_the_start_with_the_key_and_no_traceback(
-    tmp_path: Path, change: dict[str, Any], named: str, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, change: dict[str, Any], named: str
 ) -> None:
-    from control.__main__ import main
-
     path = write(tmp_path, document(tmp_path, **change))
-    assert main(["-c", str(path), "--link", str(tmp_path / "link.sock")]) == 2
-    said = capfd.readouterr().err
-    assert named in said
-    assert "Traceback" not in said
+    command = [sys.executable, "-m", "control", "-c", str(path), "--link", str(tmp_path / "link.sock")]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert ended.returncode == 2
+    assert named in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def test_sighup_reads_the_configuration_again(start: Start, tmp_path: Path) -> None:

@@ -151,6 +151,7 @@ class Clients:
     async def __aexit__(self, *_: object) -> None:
         self._stopping = True
         await asyncio.gather(*self._tasks)
+        await asyncio.sleep(0.01)  # for the transports' own last callbacks
 
     async def more(self, count: int) -> None:
         """Until so many more answers have come."""
@@ -173,6 +174,7 @@ class Clients:
                 await reader.readexactly(int(fields["content-length"]))
             except (asyncio.IncompleteReadError, ConnectionError) as error:
                 self.failures.append(f"{type(error).__name__}: {error}")
+                writer.close()
                 reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
                 continue
             if head.startswith("HTTP/1.1 200 "):

@@ -55,12 +55,6 @@ class UpstreamProtocolError(UpstreamError):
     """The model server's bytes break HTTP, or it closed before its answer was whole."""
 
 
-class UpstreamOverloadError(UpstreamError):
-    """The connection and pending limits are reached; the request was not sent."""
-
-    status_hint = 503
-
-
 class StateUnavailable(PointsmanError):  # noqa: N818 - the design's name; it is a state, not a mistake
     """Durable or shared state can be neither read nor written now."""
 

@@ -38,7 +38,6 @@ class Reason(enum.StrEnum):
     OUTSIDE_WEIGHT = "outside the plan's weight"
     INSIDE_WEIGHT = "inside the plan's weight"
     BREAKER = "breaker open in this worker"
-    FAILOVER = "the candidate failed before its head was sent"
 
 
 @dataclass(frozen=True, slots=True)

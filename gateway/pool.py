@@ -49,7 +49,6 @@ class Pool:
     ) -> None:
         self.upstream = upstream
         self.now = clock
-        self.poisoned = 0
         self.grammar = ResponseGrammar()
         self._loop = loop
         self._tasks = tasks

@@ -39,33 +39,29 @@ StartProcess = Callable[[], Awaitable[asyncio.subprocess.Process]]
 
 def listen(address: Address) -> socket.socket:
     """One worker's listening socket. Raises ConfigError when the address cannot be had."""
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        listening.bind((address.host, address.port))
-        listening.listen(BACKLOG)
-    except OSError as error:
-        listening.close()
-        way_out = f"the address cannot be listened on ({error.strerror}): free it or choose another"
-        raise ConfigError("listen", str(address), way_out) from error
+    listening = _bound(address, socket.SO_REUSEADDR, socket.SO_REUSEPORT)
+    listening.listen(BACKLOG)
     listening.setblocking(False)
     return listening
 
 
-def _free(address: Address) -> None:
+def _demand_free(address: Address) -> None:
     """SO_REUSEPORT lets two gateways share a port unnoticed: refuse an address that somebody serves."""
-    if address.port == 0:
-        return
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((address.host, address.port))
-        except OSError as error:
-            way_out = f"the address cannot be listened on ({error.strerror}): free it or choose another"
-            raise ConfigError("listen", str(address), way_out) from error
+    if address.port:
+        _bound(address, socket.SO_REUSEADDR).close()
+
+
+def _bound(address: Address, *options: int) -> socket.socket:
+    bound = socket.socket(socket.AF_INET6 if ":" in address.host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        for option in options:
+            bound.setsockopt(socket.SOL_SOCKET, option, 1)
+        bound.bind((address.host, address.port))
+    except OSError as error:
+        bound.close()
+        way_out = f"the address cannot be listened on ({error.strerror}): free it or choose another"
+        raise ConfigError("listen", str(address), way_out) from error
+    return bound
 
 
 class Supervisor:
@@ -79,7 +75,7 @@ class Supervisor:
         self._unit_key = secrets.token_bytes(32)
         self._stopping = asyncio.Event()
         self._running: dict[str, asyncio.subprocess.Process] = {}
-        _free(settings.listen)
+        _demand_free(settings.listen)
         first = listen(settings.listen)
         self._address = Address(settings.listen.host, first.getsockname()[1])
         self._sockets = [first, *(listen(self._address) for _ in range(workers - 1))]

@@ -161,7 +161,6 @@ class UpstreamConnection(asyncio.Protocol):
             if self.recipient is not None:
                 self.recipient.piece(data)
         else:
-            self._pool.poisoned += 1
             self.abort()
 
     def _receive_head(self, data: bytes) -> None:
@@ -187,16 +186,14 @@ class UpstreamConnection(asyncio.Protocol):
         if recipient is None:
             self.abort()
             return
+        self.head = head
         if len(data) - end - 4 == head.final_length and not recipient.is_head:
-            self.head = head
-            self._finish(surplus=False)
-            recipient.answered(head, data[end + 4 :])
+            self._finish_whole(recipient, head, data[end + 4 :], surplus=False)
             return
         status = head.status
         if status < 200:
             self._receive_interim(recipient, head, data[end + 4 :])
             return
-        self.head = head
         body = data[end + 4 :]
         if recipient.is_head or status == 204 or status == 304:
             self._finish_whole(recipient, head, b"", surplus=bool(body))
@@ -213,8 +210,8 @@ class UpstreamConnection(asyncio.Protocol):
                 recipient.piece(body)
         else:
             left = head.content_length - len(body)
-            if left <= 0:
-                self._finish_whole(recipient, head, body if left == 0 else body[:left], surplus=left < 0)
+            if left < 0:
+                self._finish_whole(recipient, head, body[:left], surplus=True)
                 return
             self._state = _LENGTH
             self._left = left
@@ -283,8 +280,6 @@ class UpstreamConnection(asyncio.Protocol):
         self.head = None
         self._chunks = None
         self.served += 1
-        if surplus:
-            self._pool.poisoned += 1
         if surplus or unfinished_upload or head is None or not head.keep_alive or not self.open:
             self._drop()
         else:

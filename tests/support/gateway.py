@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -200,10 +200,10 @@ def post(body: bytes = b"{}", *, unit: str = "u1", fields: bytes = b"", path: st
     )  # fmt: skip
 
 
-async def eventually(condition: object, what: str) -> None:
+async def eventually(condition: Callable[[], object], what: str) -> None:
     """Wait until `condition()` holds; fails after ten seconds by naming `what`."""
     for _ in range(2000):
-        if condition():  # type: ignore[operator]  # any zero-argument callable
+        if condition():
             return
         await asyncio.sleep(0.005)
     raise AssertionError(f"never happened: {what}")

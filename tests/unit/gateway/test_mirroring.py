@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,8 +18,8 @@ from tests.support.gateway import build, endpoint, eventually, gateway, post, se
 from tests.support.upstream import Heard, ScriptedUpstream, hang_up, response, saying, silence
 
 
-def _run(scenario: object) -> None:
-    asyncio.run(asyncio.wait_for(scenario(), 20))  # type: ignore[operator]  # a coroutine function
+def _run(scenario: Callable[[], Coroutine[None, None, None]]) -> None:
+    asyncio.run(asyncio.wait_for(scenario(), 20))
 
 
 def test_a_mirrored_request_becomes_a_pair_of_both_answers(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.stamp
+PEERS := .venv-bench/.stamp
 PYTHON ?=
 ARGS ?=
 
@@ -19,11 +20,12 @@ run: $(READY) ## the demo; ARGS="--once" ends after the timeline, ARGS="--once -
 	@$(BIN)/pointsman demo $(ARGS)
 
 test: $(READY) ## the whole test-suite; ARGS goes to pytest
+	@$(BIN)/python -m tests.support.model_servers
 	@$(BIN)/python -m pytest $(ARGS)
 
-bench: $(READY) ## side-by-side benchmarks against nginx, written to bench/results/; ARGS goes to bench
+bench: $(READY) $(PEERS) ## side-by-side benchmarks against other proxies, kept in bench/results/; ARGS goes to bench
 	@PATH="$$PATH:/usr/sbin"; missing=; \
-	for tool in nginx wrk; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+	for tool in nginx wrk haproxy; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
 	[ -z "$$missing" ] || $(call system_packages,$$missing) \
 	|| echo "make bench needs$$missing: install them, for instance by apt-get install$$missing" >&2
 	@PATH="$$PATH:/usr/sbin" $(BIN)/python -m bench $(ARGS)
@@ -34,11 +36,11 @@ lint: $(READY) ## ruff, mypy (strict), import-linter
 	@$(BIN)/lint-imports --no-cache
 
 clean: ## removes the environment, caches and built files; keeps var/
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	@rm -rf $(VENV) .venv-bench .venv-servers .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The environment, made anew when pyproject.toml changes. uv installs it in seconds; where uv cannot be had, pip does.
-$(READY): pyproject.toml
+# The environment, made anew when pyproject.toml or what is compiled changes. uv installs it in seconds; where uv cannot be had, pip does.
+$(READY): pyproject.toml hatch_build.py gateway/_scan.pyx
 	@{ set -e; \
 	python=$$(for candidate in $(PYTHON) python3.11 python3.12 python3.13 python3.14 python3 python; do \
 	    if $$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
@@ -58,6 +60,17 @@ $(READY): pyproject.toml
 	     && $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[demo]' --group dev >&2; } \
 	|| { echo "The packages cannot be installed: see the lines above; a package index is needed once." >&2; exit 1; }; \
 	touch $@; }
+
+# The proxies to compare with, in a place of their own; what cannot be had is named in the benchmark's report.
+$(PEERS): pyproject.toml | $(READY)
+	@echo "Setting up .venv-bench with the peers (once) ..." >&2; \
+	$(BIN)/python -m venv .venv-bench >&2 \
+	&& { $(BIN)/uv pip install --quiet --python .venv-bench/bin/python --group peers >&2 \
+	     || .venv-bench/bin/python -m pip install --quiet --upgrade 'pip>=25.1' >&2 \
+	     && .venv-bench/bin/python -m pip install --quiet --group peers >&2; } \
+	&& touch $@ || echo "The peers cannot be installed: see above. Going on without them." >&2
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[bench]' >&2 \
+	|| $(BIN)/python -m pip install --quiet --editable '.[bench]' >&2 || echo "No matplotlib, no chart." >&2
 
 # $(call system_packages,names): installs Debian packages where we may; false where we may not.
 define system_packages

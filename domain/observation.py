@@ -33,7 +33,8 @@ _FAULTS = frozenset({Outcome.CONNECT, Outcome.TIMEOUT, Outcome.PROTOCOL, Outcome
 class Observation(NamedTuple):
     """One arm's frozen outcome. (A named tuple, as Pair is: they are made twice a request, and travel.)
 
-    `status` is 0 when no head came; `latency` in seconds, from the request to the answer's last byte.
+    `status` is 0 when no head came; `latency` in seconds, from the request to the answer's last byte;
+    `media` says how the body is written: "" for JSON with no content coding, else `Media.text()`.
     """
 
     version: str
@@ -41,6 +42,7 @@ class Observation(NamedTuple):
     status: int
     latency: float
     body: bytes
+    media: str = ""
 
     @property
     def ok(self) -> bool:
@@ -60,6 +62,9 @@ class Pair(NamedTuple):
 
     `unit` is a 64-bit keyed digest of the unit, 0 when the request had none; `at` is the wall clock
     (seconds since the epoch) when the exchange began; `served` is the arm whose answer the client got.
+    `repeat` is the incumbent asked a second time, whose difference from its first answer is noise.
+    `request` is the request's body, kept only where an endpoint's settings read it; `request_media` says how
+    it is written, as `Observation.media` does. `cohorts` has the value of each configured header, in order.
     """
 
     request_id: str
@@ -70,6 +75,21 @@ class Pair(NamedTuple):
     at: float
     incumbent: Observation
     candidate: Observation
+    repeat: Observation | None = None
+    request: bytes = b""
+    request_media: str = ""
+    cohorts: tuple[str | None, ...] = ()
+
+
+class RowFinding(NamedTuple):
+    """What a comparator finds in one row of a batch; the fields mean what they mean in Divergence."""
+
+    score: float
+    flip: bool
+    incumbent_confidence: float | None = None
+    candidate_confidence: float | None = None
+    incumbent_label: str | None = None
+    candidate_label: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +97,9 @@ class Divergence:
     """A comparator's finding on one pair.
 
     `score` in [0, 1]; `flip` when a user would call it another prediction; `reason` for an operator;
-    confidences in [0, 1] where the prediction has one; labels where it is a class.
+    confidences in [0, 1] where the prediction has one; labels where it is a class. A batch of several rows
+    has a finding for each in `rows`: its score is their mean, and it flips when any of them does. `paths`
+    are the places in a document that differ.
     """
 
     score: float
@@ -87,3 +109,5 @@ class Divergence:
     candidate_confidence: float | None = None
     incumbent_label: str | None = None
     candidate_label: str | None = None
+    rows: tuple[RowFinding, ...] = ()
+    paths: tuple[str, ...] = ()

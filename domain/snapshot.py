@@ -35,11 +35,16 @@ class UnitSource:
 
 @dataclass(frozen=True, slots=True)
 class ShadowLimits:
-    """How much may be mirrored. `share` in basis points; the rest bounds what one worker holds at once."""
+    """How much may be mirrored. Shares in basis points; the rest bounds what one worker holds at once.
+
+    `noise_share` of the mirrored requests go to the incumbent a second time: what differs between its own
+    two answers is noise.
+    """
 
     share: int = FULL_WEIGHT
     max_in_flight: int = 256
     max_bytes: int = 64 * 1024 * 1024
+    noise_share: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,10 @@ class Endpoint:
         tripped: the kill switch; True sends every request to the incumbent and mirrors none.
         breaker: consecutive hard failures after which a worker stops asking the candidate; 0 is off.
         idempotent: whether a request may be sent again when a reused connection died unanswered.
+        max_in_flight: requests that one worker answers at once; None for no bound of the endpoint's own.
+        adaptive: whether that bound follows the measured latency, with `max_in_flight` as its upper end.
+        cohorts: lower-case header names whose values travel with each pair.
+        keep_request: whether the request's body travels with each pair, for what reads its features.
     """
 
     name: str
@@ -74,6 +83,10 @@ class Endpoint:
     shadow: ShadowLimits = field(default_factory=ShadowLimits)
     breaker: int = 5
     idempotent: bool = False
+    max_in_flight: int | None = None
+    adaptive: bool = False
+    cohorts: tuple[str, ...] = ()
+    keep_request: bool = False
 
     def __post_init__(self) -> None:
         where = f"endpoints.{self.name}"

@@ -8,16 +8,24 @@ import sys
 from pathlib import Path
 
 from domain.errors import ConfigError
-from gateway.supervisor import supervise
+from gateway.supervisor import check_succession, supervise
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m gateway", description=__doc__)
     parser.add_argument("-c", "--config", type=Path, required=True, help="the configuration file")
     parser.add_argument("--workers", type=_positive, help="gateway workers; overrides the configuration")
+    parser.add_argument(
+        "--succeeds",
+        metavar="ADDRESS",
+        help="only check whether this program could take over there",
+    )
     arguments = parser.parse_args()
     try:
-        asyncio.run(supervise(arguments.config, arguments.workers))
+        if arguments.succeeds is not None:
+            check_succession(arguments.config, arguments.succeeds)
+        else:
+            asyncio.run(supervise(arguments.config, arguments.workers))
     except ConfigError as error:
         sys.stderr.write(f"{arguments.config}: {error}\n")
         return 1

@@ -1,4 +1,7 @@
-"""The orders a worker process begins with."""
+"""What the supervisor says to a worker: the orders it begins with, and those that follow.
+
+They travel over the worker's standard input, a pipe, as frames like the link's. Its end means: drain.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,22 @@ import os
 import msgspec
 
 from domain.snapshot import Snapshot
+from gateway.certificates import Certificate
+from settings.schema import Downstream
+
+_LENGTH = 4
 
 
 class Boot(msgspec.Struct, frozen=True):
-    """What the supervisor tells a new worker, on its standard input; the end of that input means: drain."""
+    """The orders that a new worker begins with.
+
+    Attributes:
+        index: the worker's number, its own among all that live.
+        drain: seconds it has to finish what it has begun.
+        ready_fd: gets one byte when the worker serves; None when nobody waits for that.
+        waits: whether to accept nobody before the control process has told the true state (it takes a
+            predecessor's place, which serves meanwhile), or that time is up.
+    """
 
     index: int
     socket_fd: int
@@ -18,17 +33,49 @@ class Boot(msgspec.Struct, frozen=True):
     drain: float
     unit_key: bytes
     snapshot: Snapshot
+    downstream: Downstream = Downstream()
+    certificates: tuple[Certificate, ...] = ()
+    ready_fd: int | None = None
+    waits: bool = False
 
     def frame(self) -> bytes:
-        """The bytes that `read_boot` reads: 8 bytes of length, big-endian, and msgpack."""
-        payload = msgspec.msgpack.encode(self)
-        return len(payload).to_bytes(8, "big") + payload
+        """The bytes that `read_boot` reads."""
+        return _framed(msgspec.msgpack.encode(self))
+
+
+class NewCertificates(msgspec.Struct, frozen=True, tag=True):
+    """Use these for new connections."""
+
+    certificates: tuple[Certificate, ...]
+
+
+class ReopenLogs(msgspec.Struct, frozen=True, tag=True):
+    """The access log's file was renamed: open it anew."""
+
+
+Order = NewCertificates | ReopenLogs
+
+_order: msgspec.msgpack.Decoder[Order] = msgspec.msgpack.Decoder(Order)
+
+
+def order_frame(order: Order) -> bytes:
+    """The bytes that a worker's `shadow.wire.FrameBuffer` cuts and `decode_order` reads."""
+    return _framed(msgspec.msgpack.encode(order))
+
+
+def decode_order(payload: bytes) -> Order:
+    """Raises msgspec.DecodeError for anything that is not an order."""
+    return _order.decode(payload)
 
 
 def read_boot(descriptor: int) -> Boot:
     """Read the supervisor's message. Raises EOFError when the supervisor ended before it was whole."""
-    length = int.from_bytes(_read_exactly(descriptor, 8), "big")
+    length = int.from_bytes(_read_exactly(descriptor, _LENGTH), "big")
     return msgspec.msgpack.decode(_read_exactly(descriptor, length), type=Boot)
+
+
+def _framed(payload: bytes) -> bytes:
+    return len(payload).to_bytes(_LENGTH, "big") + payload
 
 
 def _read_exactly(descriptor: int, count: int) -> bytes:

@@ -13,18 +13,15 @@ from typing import TYPE_CHECKING, cast
 from domain.errors import ClientProtocolError
 from gateway.chunks import ChunkDecoder, ChunkError
 from gateway.exchange import Exchange
-from gateway.head import MAX_HEAD, NO_LENGTH, RequestHead, after_blank_lines, incomplete
-from gateway.problem import problem
+from gateway.head import after_blank_lines
+from gateway.message import RequestMessage
+from gateway.origin import UNKNOWN, Origin
+from gateway.problem import RETRY_AFTER, problem
 
 if TYPE_CHECKING:
+    from gateway.service import ServedEndpoint
     from gateway.worker import Worker
 
-HEAD_TIMEOUT = 10.0
-"""Seconds for a whole head, from its first byte, however the bytes trickle in."""
-BODY_TIMEOUT = 30.0
-"""Seconds of silence in a request's body."""
-IDLE_TIMEOUT = 75.0
-"""Seconds a kept-alive connection may be idle."""
 CLOSE_TIMEOUT = 5.0
 """Seconds a client gets to read its last answer."""
 MAX_HELD = 64 * 1024
@@ -42,11 +39,11 @@ class ClientConnection(asyncio.Protocol):
 
     __slots__ = (
         "_advancing", "_chunks", "_close_after", "_closing_since", "_exchange", "_half_closed", "_held",
-        "_left", "_paused", "_skip", "_state", "_unread", "_worker", "fields", "peer", "quiet_since",
+        "_left", "_paused", "_ready", "_skip", "_state", "_unread", "_worker", "fields", "peer", "quiet_since",
         "transport",
     )  # fmt: skip
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: Worker, origin: Origin = UNKNOWN) -> None:
         self._worker = worker
         self._state = _HEAD
         self._exchange: Exchange | None = None
@@ -57,27 +54,25 @@ class ClientConnection(asyncio.Protocol):
         self._close_after = False
         self._half_closed = False
         self._paused = False
+        self._ready = True
         self._skip = 0
         self._unread = False
         self._closing_since = 0.0
         self.quiet_since = 0.0
-        self.peer = ""
-        self.fields = b""
+        self.peer = origin.peer
+        self.fields = origin.fields()
 
     # ---- the connection -------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
-        peer = transport.get_extra_info("peername")
-        self.peer = peer[0] if isinstance(peer, tuple) else ""
-        forwarded = b"\r\nx-forwarded-for: %b" % self.peer.encode() if self.peer else b""
-        self.fields = forwarded + b"\r\nx-forwarded-proto: http\r\nvia: 1.1 pointsman"
         self.quiet_since = self._worker.clock()
         self._worker.clients.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._ready = False
         self._state = _CLOSED
-        self._worker.clients.discard(self)
+        self._worker.left(self)
         exchange = self._exchange
         self._exchange = None
         if exchange is not None:
@@ -93,6 +88,7 @@ class ClientConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._unread = True
+        self._ready = False
         if self._exchange is not None:
             self._exchange.client_paused()
 
@@ -107,24 +103,53 @@ class ClientConnection(asyncio.Protocol):
     def tick(self, now: float) -> None:
         """Close what was waited for too long."""
         quiet = now - self.quiet_since
+        timeouts = self._worker.timeouts
         if self._state == _HEAD:
             if self._held and not self._unread:
-                if quiet > HEAD_TIMEOUT:
-                    self._refuse(
-                        ClientProtocolError(f"the request head was not whole in {HEAD_TIMEOUT:g} s", 408)
-                    )
-            elif quiet > (IDLE_TIMEOUT if not self._worker.draining else self._worker.drain_grace):
+                if quiet > timeouts.head:
+                    late = f"the request head was not whole in {timeouts.head:g} s"
+                    self._refuse(ClientProtocolError(late, 408))
+            elif quiet > (timeouts.idle if not self._worker.draining else self._worker.drain_grace):
                 self._close()
         elif self._state == _BODY:
-            if quiet > BODY_TIMEOUT and self._exchange is not None and not self._paused:
+            if quiet > timeouts.body and self._exchange is not None and not self._paused:
                 self._close_after = True
-                self._exchange.reject(408, f"the request body was silent for {BODY_TIMEOUT:g} s")
+                self._exchange.reject(408, f"the request body was silent for {timeouts.body:g} s")
         elif self._state == _CLOSED and now - self._closing_since > CLOSE_TIMEOUT:
             self.transport.abort()
+
+    @property
+    def idles(self) -> bool:
+        """Whether the connection is kept alive for a request of which no byte has come."""
+        return self._state == _HEAD and not self._held and not self._skip
+
+    def give_up(self) -> None:
+        """Close an idle connection: its place is needed."""
+        self._close()
 
     # ---- bytes in -------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
+        if self._ready:  # between requests, with nothing held of the next and nothing to wait for: the hot path
+            worker = self._worker
+            self.quiet_since = worker.clock()
+            if data[:2] == b"\r\n":
+                data = after_blank_lines(data)
+            try:
+                message = worker.grammar.read(data)
+            except ClientProtocolError as error:
+                self._refuse(error)
+                return
+            if message is None:
+                self._ready = False
+                self._held = data
+                return
+            self._advancing = True
+            self._begin(message, data)
+            self._advancing = False
+            if self._state == _HEAD:
+                self._advance()
+            return
         if self._skip and self._state == _HEAD:
             data = self._skipped(data)
             if not data:
@@ -174,55 +199,58 @@ class ClientConnection(asyncio.Protocol):
         """Begin the request whose head starts `data`; False, and `data` held, when the head is not whole."""
         if data[:2] == b"\r\n":
             data = after_blank_lines(data)
-        end = data.find(b"\r\n\r\n")
         try:
-            if end < 0:
-                incomplete(data)
-                self._held = data
-                return False
-            if end > MAX_HEAD:
-                raise ClientProtocolError(f"the request head is over {MAX_HEAD} bytes", 431)
-            head = self._worker.grammar.parse(data[:end])
+            message = self._worker.grammar.read(data)
         except ClientProtocolError as error:
             self._refuse(error)
             return False
-        self._begin(head, data[end + 4 :])
+        if message is None:
+            self._held = data
+            return False
+        self._begin(message, data)
         return True
 
-    def _begin(self, head: RequestHead, rest: bytes) -> None:
+    def _begin(self, message: RequestMessage, data: bytes) -> None:
         worker = self._worker
-        self._close_after = not head.keep_alive or worker.draining
-        request_id = head.request_id or worker.new_request_id()
-        service = worker.services.by_path.get(head.path)
-        length = 0 if head.content_length == NO_LENGTH else head.content_length
-        if service is None:
-            self._turn_away(404, f"no endpoint at {_shown(head.path)}", head, request_id, length, rest)
+        self._ready = False
+        self._close_after = not message.keep_alive or worker.draining
+        if not message.request_id:
+            message.request_id = worker.new_request_id()
+        message.own = self.fields
+        service = worker.services.by_path.get(message.path)
+        if service is None or message.method not in METHODS or message.content_length > service.max_body:
+            self._decline(message, service, data[message.end :])
             return
-        if head.method not in METHODS:
-            self._turn_away(
-                405, f"{_shown(head.method)} is not for predictions", head, request_id, length, rest, _ALLOW
-            )
-            return
-        if length > service.endpoint.max_body:
-            detail = f"the body of {length} bytes is over the limit of {service.endpoint.max_body}"
-            self._turn_away(413, detail, head, request_id, length, rest)
-            return
-        exchange = Exchange(self, worker, service, head, request_id, self.quiet_since)
+        exchange = worker.exchange(self, worker, service, message, self.quiet_since)
         self._exchange = exchange
-        if not head.chunked and len(rest) >= length:
+        whole_at = message.whole_at
+        if 0 <= whole_at <= len(data):
             self._state = _ANSWER
-            if len(rest) > length:
-                self._held = rest[length:]
-                rest = rest[:length]
-            exchange.whole(rest)
+            if whole_at < len(data):
+                self._held = data[whole_at:]
+            exchange.whole(data[message.end : whole_at])
             return
+        rest = data[message.end :]
         self._state = _BODY
-        self._left = length
-        self._chunks = ChunkDecoder() if head.chunked else None
-        if head.expects_continue and not rest:
+        self._left = max(message.content_length, 0)
+        self._chunks = ChunkDecoder() if message.chunked else None
+        if message.expects_continue and not rest:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         if rest:
             self._read_body(rest)
+
+    def _decline(self, message: RequestMessage, service: ServedEndpoint | None, rest: bytes) -> None:
+        if service is None:
+            if self._worker.sheds_requests:
+                self._turn_away(503, "the gateway is short of memory", message, rest, RETRY_AFTER)
+            else:
+                self._turn_away(404, f"no endpoint at {_shown(message.path)}", message, rest)
+        elif message.method not in METHODS:
+            self._turn_away(405, f"{_shown(message.method)} is not for predictions", message, rest, _ALLOW)
+        else:
+            limit = service.max_body
+            detail = f"the body of {message.content_length} bytes is over the limit of {limit}"
+            self._turn_away(413, detail, message, rest)
 
     def _read_body(self, data: bytes) -> None:
         exchange = self._exchange
@@ -301,7 +329,7 @@ class ClientConnection(asyncio.Protocol):
         if self._close_after or self._state == _BODY or self._worker.draining:
             self._close_after = True
             return _CLOSE
-        return b"" if exchange.head.minor else _KEEP
+        return b"" if exchange.message.minor else _KEEP
 
     def settled(self, exchange: Exchange, now: float) -> None:
         """`exchange` is over: next request, or close."""
@@ -315,8 +343,11 @@ class ClientConnection(asyncio.Protocol):
             return
         self._state = _HEAD
         self.quiet_since = now
-        self._advance()
-        self._read_on()
+        if self._held or self._unread or self._half_closed or self._paused:
+            self._advance()
+            self._read_on()
+        else:
+            self._ready = True
 
     def _read_on(self) -> None:
         """Read again, unless enough is held, the client does not read itself, or its upload must wait."""
@@ -327,6 +358,7 @@ class ClientConnection(asyncio.Protocol):
 
     def break_off(self) -> None:
         """End an answer that cannot be completed so that nobody takes it for whole."""
+        self._ready = False
         self._state = _CLOSED
         self.transport.abort()
 
@@ -338,6 +370,7 @@ class ClientConnection(asyncio.Protocol):
         """
         if self._state == _CLOSED:
             return
+        self._ready = False
         self._state = _CLOSED
         self._closing_since = self._worker.clock()
         self._held = b""
@@ -355,29 +388,24 @@ class ClientConnection(asyncio.Protocol):
         self._close(linger=True)
 
     def _turn_away(
-        self,
-        status: int,
-        detail: str,
-        head: RequestHead,
-        request_id: bytes,
-        length: int,
-        rest: bytes,
-        fields: bytes = b"",
+        self, status: int, detail: str, message: RequestMessage, rest: bytes, fields: bytes = b""
     ) -> None:
         """A well-formed request that we do not forward. The connection goes on if its body is short."""
         self._worker.counters.refused.request(status, 0.0)
-        keep = not self._close_after and not head.chunked and length <= MAX_HELD and status != 413
-        if head.expects_continue and len(rest) < length:
+        length = max(message.content_length, 0)
+        keep = not self._close_after and not message.chunked and length <= MAX_HELD and status != 413
+        if message.expects_continue and len(rest) < length:
             keep = False  # after a final answer the client may send the body or leave it out
         if not keep:
             fields += _CLOSE
-        elif not head.minor:
+        elif not message.minor:
             fields += _KEEP
-        is_head = head.method == b"HEAD"
-        self.transport.write(problem(status, detail, request_id, fields=fields, bodiless=is_head))
+        is_head = message.method == b"HEAD"
+        self.transport.write(problem(status, detail, message.request_id, fields=fields, bodiless=is_head))
         if keep:
             self._held = rest[length:]
             self._skip = max(length - len(rest), 0)
+            self._ready = not (self._held or self._skip or self._unread)
         else:
             self._close(linger=True)
 

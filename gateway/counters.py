@@ -1,8 +1,10 @@
-"""Hand-kept metrics: a request costs a bisection and three additions; the control process does the rest."""
+"""Hand-kept metrics: a request costs an append; buckets are filled many at a time, and the
+control process does the rest."""
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
 
 from shadow.outbox import Counts
 from shadow.wire import LATENCY_BOUNDS, OVERHEAD_BOUNDS, MirrorCounts, OverheadCounts, RequestCounts
@@ -24,21 +26,44 @@ class Histogram:
         self.count += 1
         self.seconds += seconds
 
+    def observe_all(self, seconds: list[float]) -> None:
+        """The same for many, which are sorted for it."""
+        seconds.sort()
+        below = 0
+        for bucket, bound in enumerate(self._bounds):
+            reached = bisect_right(seconds, bound, below)
+            self.buckets[bucket] += reached - below
+            below = reached
+        self.buckets[-1] += len(seconds) - below
+        self.count += len(seconds)
+        self.seconds += sum(seconds)
+
 
 class Tally:
-    """Answers of one version in one arm, by status."""
+    """Answers of one version in one arm, by status.
 
-    __slots__ = ("statuses",)
+    `latencies` of late, in seconds, stand as they came: a request costs an append, and `settle` puts them
+    into buckets, many at a time.
+    """
+
+    __slots__ = ("latencies", "statuses")
 
     def __init__(self) -> None:
+        self.latencies: defaultdict[int, list[float]] = defaultdict(list)
         self.statuses: dict[int, Histogram] = {}
 
     def request(self, status: int, seconds: float) -> None:
         """One answer to a client, `seconds` after its head was read."""
-        histogram = self.statuses.get(status)
-        if histogram is None:
-            histogram = self.statuses[status] = Histogram(LATENCY_BOUNDS)
-        histogram.observe(seconds)
+        self.latencies[status].append(seconds)
+
+    def settle(self) -> None:
+        """Put what came of late into buckets."""
+        for status, latencies in self.latencies.items():
+            histogram = self.statuses.get(status)
+            if histogram is None:
+                histogram = self.statuses[status] = Histogram(LATENCY_BOUNDS)
+            histogram.observe_all(latencies)
+        self.latencies.clear()
 
 
 class Counters:
@@ -66,8 +91,14 @@ class Counters:
         key = (endpoint, outcome)
         self._mirrors[key] = self._mirrors.get(key, 0) + 1
 
+    def settle(self) -> None:
+        """Keep what is counted small, whether anybody takes it or not."""
+        for tally in self._tallies.values():
+            tally.settle()
+
     def take(self) -> Counts:
         """Everything counted since the last call."""
+        self.settle()
         requests = [
             RequestCounts(*key, status, histogram.count, histogram.buckets, histogram.seconds)
             for key, tally in self._tallies.items()

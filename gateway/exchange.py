@@ -7,27 +7,24 @@ after the served request is on its way, and whatever it does is between the mirr
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
 from math import inf
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from domain.observation import Observation, Outcome
 from domain.routing import Arm, Decision
 from domain.snapshot import UnitKind
 from gateway.chunks import LAST_CHUNK, encode
-from gateway.counters import Counters
-from gateway.head import RequestHead, ResponseHead
+from gateway.head import ResponseHead
+from gateway.host import Host
 from gateway.message import RequestMessage
 from gateway.mirror import Mirror
 from gateway.pointer import text_at
 from gateway.pool import Pool
 from gateway.problem import RETRY_AFTER, problem
+from gateway.retries import RetryBudget
 from gateway.service import ServedEndpoint
 from gateway.upstream import UpstreamConnection
-from routing.exposure import FlagContext
-from shadow.pairing import Capture, PendingPair
-from shadow.sampler import Sampler
+from shadow.pairing import NOTHING_KEPT, Asked, Capture, Kept, PendingPair
 
 if TYPE_CHECKING:
     from gateway.client import ClientConnection
@@ -38,79 +35,42 @@ KEPT_FOR_FAILOVER = 1024 * 1024
 """Bytes of a request's body up to which it can be sent again to the incumbent."""
 CLIENT_LEFT = 499
 """Counted as status for a client that closed before its answer was whole (nginx's convention)."""
-CANDIDATE_SHARE_OF_TIMEOUT = 0.5
-"""A candidate must begin its answer in this share of the timeout, so that the incumbent has the rest."""
-
-
-class Worker(Protocol):
-    """What exchanges need of the worker they run in."""
-
-    clock: Callable[[], float]
-    wall: Callable[[], float]
-    counters: Counters
-    sampler: Sampler
-    unit_hash: hashlib.blake2b
-    """Keyed, of 8 bytes; copied for each unit."""
-
-    def current(self, service: ServedEndpoint) -> ServedEndpoint:
-        """`service` as the snapshot in force has it."""
-
-    def samples_overhead(self) -> bool:
-        """Whether the gateway's own time is measured for this request."""
-
-    def later(self, mirror: Mirror) -> None:
-        """Send `mirror` once the event loop has written what clients wait for."""
-
-    def observe(
-        self,
-        service: ServedEndpoint,
-        arm: Arm,
-        observation: Observation,
-        pending: PendingPair | None,
-        *,
-        mirrored: bool,
-    ) -> None:
-        """One arm's part of an exchange ended."""
-
-    def context(self, service: ServedEndpoint, head: RequestHead, peer: str) -> FlagContext:
-        """What the flag's constraints may ask about a request."""
+OVERHEAD_SAMPLE = 16
+"""Of so many requests the gateway's own time is measured for one."""
+NONE_TRIED: frozenset[Pool] = frozenset()
 
 
 class Exchange:
     """The recipient of the serving arm's answer. See gateway.upstream.Recipient."""
 
-    # Defaults of the class: an exchange writes only what differs, for it is made once a request.
-    _at_once = False
-    _capture: Capture | None = None
-    _connection: UpstreamConnection | None = None
-    _decision: Decision | None = None
-    _encode = False
-    _head: ResponseHead | None = None
-    _pending: PendingPair | None = None
-    _pool: Pool | None = None
-    _replayed = False
-    _settled = False
-    _tried: frozenset[Pool] = frozenset()
-    _unit: str | None = None
-    _upload_paused = False
-    abandoned = False
-    sent_head = False
+    __slots__ = (
+        "_asked", "_at_once", "_began", "_capture", "_client", "_connection", "_decision", "_encode", "_head",
+        "_pending", "_pool", "_retry", "_service", "_settled", "_tried", "_unit", "_upload_paused", "_version",
+        "_worker", "abandoned", "deadline", "is_head", "message", "sent_head", "streams_upload",
+    )  # fmt: skip
     streams_answer = True
-    streams_upload = False
 
     def __init__(
-        self, client: ClientConnection, worker: Worker, service: ServedEndpoint, head: RequestHead,
-        request_id: bytes, began: float,
+        self, client: ClientConnection, worker: Host, service: ServedEndpoint, message: RequestMessage, began: float
     ) -> None:  # fmt: skip
         self._client = client
         self._worker = worker
         self._service = service
-        self._began = self._asked = self.deadline = began
         self._version = service.incumbent
-        self.head = head
-        self.message = RequestMessage(head, client.fields, request_id)
-        self.request_id = request_id
-        self.is_head = head.method == b"HEAD"
+        self.message = message
+        self._began = self._asked = self.deadline = began
+        self._at_once = self._encode = self._settled = self._upload_paused = False
+        self.abandoned = self.sent_head = self.streams_upload = False
+        self._tried = NONE_TRIED
+        self._capture: Capture | None = None
+        self._connection: UpstreamConnection | None = None
+        self._decision: Decision | None = None
+        self._head: ResponseHead | None = None
+        self._pending: PendingPair | None = None
+        self._pool: Pool | None = None
+        self._retry: RetryBudget | None = None
+        self._unit: str | None = None
+        self.is_head = message.method == b"HEAD"
 
     @property
     def max_body(self) -> int:
@@ -121,13 +81,9 @@ class Exchange:
 
     def whole(self, body: bytes) -> None:
         """The request's body, all of it, at once: the hot path."""
-        message = self.message
-        if body:
-            message.pieces.append(body)
-            message.size = len(body)
-        message.complete = True
+        self.message.whole(body)
         self._at_once = True
-        self._dispatch()
+        self._dispatch(self._service, self._began)
 
     def received(self, piece: bytes) -> None:
         """A part of the request's body."""
@@ -136,39 +92,43 @@ class Exchange:
         if self._decision is None:
             if message.size > COLLECT and self._service.endpoint.unit.kind is not UnitKind.BODY:
                 self.streams_upload = True
-                self._dispatch()
+                self._decide_now()
         elif self._connection is not None:
             self._extend_deadline(self._connection)
-            self._connection.send(encode(piece) if message.head.chunked else piece)
+            self._connection.send(encode(piece) if message.chunked else piece)
 
     def uploaded(self) -> None:
         """The request's body is whole."""
         message = self.message
         if self._decision is None:
             message.complete = True
-            self._dispatch()
+            self._decide_now()
             return
         if self._connection is not None:
             self.streams_upload = False
             self._extend_deadline(self._connection)
-            if message.head.chunked:
+            if message.chunked:
                 self._connection.send(LAST_CHUNK)
         message.complete = True
         # Not where a pair could no longer hold both arms' ends: the answer has begun, or the arm failed over.
         if not self._settled and not self.sent_head and self._version.arm is self._decision.arm:
-            self._mirror()
+            self._mirror(self._decision)
+
+    def _decide_now(self) -> None:
+        # By the snapshot of now, not of when the head came: after a swap nobody is admitted under the old one.
+        worker = self._worker
+        self._dispatch(worker.current(self._service), worker.clock())
 
     def _extend_deadline(self, connection: UpstreamConnection) -> None:
         """The server's time starts when it has the request; a slow client has its own timeout."""
-        timeout = self._service.endpoint.timeout
         now = self._worker.clock()
-        self.deadline = now + timeout
+        self.deadline = now + self._service.timeout
         if self.streams_upload and not self._upload_paused:
             connection.deadline = inf
-        elif self._version.arm is Arm.CANDIDATE and not self.sent_head:
-            connection.deadline = now + timeout * CANDIDATE_SHARE_OF_TIMEOUT
-        else:
+        elif self.sent_head:
             connection.deadline = self.deadline
+        else:
+            connection.deadline = now + self._version.patience
 
     def _keep_up_to(self) -> int:
         decision = self._decision
@@ -178,67 +138,75 @@ class Exchange:
 
     # ---- decide and ask -------------------------------------------------------------------------------
 
-    def _dispatch(self) -> None:
-        # Decided now, not when the head came: after a swap nobody is admitted under the old snapshot.
+    def _dispatch(self, service: ServedEndpoint, now: float) -> None:
         worker = self._worker
-        self._service = service = worker.current(self._service)
+        message = self.message
+        self._service = service
+        self._asked = now
+        self.deadline = now + service.timeout
+        field = service.unit_field
+        if field is None:
+            self._unit = unit = self._read_unit()
+        else:
+            values = message.values
+            value = None if values is None else values.get(field)
+            self._unit = unit = text_of(value) if value else None
         route = service.route
-        self._asked = now = self._began if self._at_once else worker.clock()
-        self.deadline = now + service.endpoint.timeout
-        self._unit = unit = self._read_unit()
-        context = None
-        if route.needs_context:
-            context = self._worker.context(service, self.head, self._client.peer)
-        decision = route.decide(unit, context)
+        decision = route.decide(unit, worker.context(service, message, self._client.peer) if route.needs_context else None)
         self._decision = decision
-        version = service.candidate if decision.arm is Arm.CANDIDATE else service.incumbent
-        self._version = version or service.incumbent
-        if decision.mirror is not None and service.endpoint.shadow.share and self.message.complete:
-            self._mirror()
-        self._ask(worker.clock())
+        self._version = version = service.incumbent if decision.arm is Arm.INCUMBENT else service.version(decision.arm)
+        if service.mirrors and message.complete and decision.mirror is not None:
+            self._mirror(decision)
+        pool = version.servers.choose()
+        if pool is None or self.streams_upload:
+            self._ask(now)
+            return
+        self._pool = pool
+        self._asked = now = worker.clock()
+        pool.ask(self, now + version.patience, service.timeout)
 
     def _read_unit(self) -> str | None:
-        source = self._service.unit_field
-        if source is not None:
-            values = self.head.values
-            value = None if values is None else values.get(source)
-            if not value:
-                return None
-            try:
-                return value.decode()
-            except UnicodeDecodeError:
-                return value.decode("latin-1")
         endpoint = self._service.endpoint
         if endpoint.unit.kind is UnitKind.BODY:
             return text_at(self.message.body(), endpoint.unit.name)
-        return self.request_id.decode()
+        return text_of(self.message.request_id)
 
-    def _mirror(self) -> None:
+    def _mirror(self, decision: Decision) -> None:
         """Sample, open a pair, and have the other arm asked as well."""
-        decision = self._decision
-        if decision is None or decision.mirror is None or not self.message.kept:
+        message = self.message
+        if decision.mirror is None or not message.kept:
             return
         service = self._service
-        endpoint = service.endpoint
         worker = self._worker
-        if not worker.sampler.sampled(endpoint.shadow.share):
+        limits = service.budget.limits
+        if not worker.sampler.sampled(limits.share):
             return
-        size = self.message.size
+        size = message.size
         if not service.budget.open(size):
-            worker.counters.mirror(endpoint.name, "dropped")
+            worker.counters.mirror(service.name, "dropped")
             return
-        self._pending = pending = PendingPair(
-            budget=service.budget,
-            size=size,
-            limit=endpoint.max_body,
-            request_id=self.request_id.decode(),
-            endpoint=endpoint.name,
-            unit=self._unit_digest(),
-            generation=decision.generation,
-            served=decision.arm,
-            at=worker.wall(),
+        asked = Asked(
+            text_of(message.request_id), service.name, self._unit_digest(), decision.generation,
+            decision.arm, worker.wall(),
+        )  # fmt: skip
+        kept = self._kept() if service.keeps else NOTHING_KEPT
+        repeats = limits.noise_share > 0 and worker.sampler.sampled(limits.noise_share)
+        max_body = service.endpoint.max_body
+        self._pending = pending = PendingPair(service.budget, size, max_body, asked, kept, repeats=repeats)
+        worker.later(Mirror(worker, service, service.version(decision.mirror), message, pending))
+        if repeats:
+            worker.later(Mirror(worker, service, service.incumbent, message, pending, repeats=True))
+
+    def _kept(self) -> Kept:
+        """What the endpoint's guards read of the request itself."""
+        message = self.message
+        values = message.values or {}
+        cohorts = tuple(
+            None if (value := values.get(name)) is None else text_of(value) for name in self._service.cohorts
         )
-        worker.later(Mirror(worker, service, service.version(decision.mirror), self.message, pending))
+        if not self._service.endpoint.keep_request:
+            return Kept(cohorts=cohorts)
+        return Kept(message.body(), message.media(), cohorts)
 
     def _unit_digest(self) -> int:
         unit = self._unit
@@ -251,18 +219,17 @@ class Exchange:
     def _ask(self, now: float) -> None:
         pool = self._version.servers.choose(self._tried)
         if pool is None:
-            self.failed(Outcome.OVERLOAD, "the version has no server left to ask", unanswered_reuse=False)
+            self.failed(Outcome.OVERLOAD, "the version has no server left to ask", unanswered=False)
             return
         self._pool = pool
         self._asked = now
         self._upload_paused = False
-        timeout = self._service.endpoint.timeout
+        timeout = self._service.timeout
         if self.streams_upload:
             self.deadline = now + timeout
-        deadline = self.deadline
-        if self._version.arm is Arm.CANDIDATE:
-            deadline = min(deadline, now + timeout * CANDIDATE_SHARE_OF_TIMEOUT)
-        pool.ask(self, deadline, timeout)
+            pool.upload(self, now + self._version.patience, timeout)
+        else:
+            pool.ask(self, min(self.deadline, now + self._version.patience), timeout)
 
     def payload(self, authority: bytes, target_prefix: bytes) -> bytes:
         return self.message.payload(authority, target_prefix, self._version.path)
@@ -285,37 +252,31 @@ class Exchange:
 
     def answered(self, head: ResponseHead, body: bytes) -> None:
         now = self._worker.clock()
+        version = self._version
         self._connection = None
         self._head = head
         if not self.abandoned:
             self.sent_head = True
-            fields = self._version.fields
-            if head.status == 204:
-                fields = fields + self._client.closing_field(self)
-                self._client.write(self._head_bytes(head, fields))
-            else:
-                self._client.write(
-                    b"HTTP/1.1 %b%b\r\nx-request-id: %b%b%b\r\n\r\n%b"
-                    % (
-                        head.reason,
-                        head.fields,
-                        self.request_id,
-                        fields,
-                        self._client.closing_field(self),
-                        body,
-                    )
+            client = self._client
+            client.write(
+                b"HTTP/1.1 %b%b\r\nx-request-id: %b%b%b\r\n\r\n%b"
+                % (
+                    head.reason, head.fields, self.message.request_id, version.fields,
+                    client.closing_field(self), body,
                 )
-        self._observed(Outcome.ANSWERED, head.status, now, body)
+            )  # fmt: skip
+        if self._pending is not None or version.arm is Arm.CANDIDATE:
+            self._observed(Outcome.ANSWERED, head, now, body)
         self._settle(head.status, now)
 
     def begun(self, head: ResponseHead, *, until_close: bool) -> None:
         self._head = head
-        if self._version.arm is Arm.CANDIDATE and self._connection is not None:
+        if self._connection is not None:
             self._connection.deadline = max(self._connection.deadline, self.deadline)
         self.sent_head = True
         fields = self._version.fields
         if head.chunked or until_close:
-            if self.head.minor:
+            if self.message.minor:
                 self._encode = True
                 fields += b"\r\ntransfer-encoding: chunked"
             else:
@@ -328,12 +289,12 @@ class Exchange:
         return b"HTTP/1.1 %b%b\r\nx-request-id: %b%b\r\n\r\n" % (
             head.reason,
             head.fields,
-            self.request_id,
+            self.message.request_id,
             fields,
         )
 
     def interim(self, head: ResponseHead) -> None:
-        if self.head.minor and not self.sent_head:
+        if self.message.minor and not self.sent_head:
             self._client.write(b"HTTP/1.1 %b%b\r\n\r\n" % (head.reason, head.fields))
 
     def piece(self, data: bytes) -> None:
@@ -347,23 +308,20 @@ class Exchange:
         if self._encode:
             self._client.write(LAST_CHUNK)
         capture = self._capture
-        status = 0 if self._head is None else self._head.status
+        head = self._head
         if capture is not None and capture.overflowed:
-            self._observed(Outcome.OVERSIZE, status, now, b"")
+            self._observed(Outcome.OVERSIZE, head, now, b"")
         else:
-            self._observed(
-                Outcome.ANSWERED, status, now, b"" if capture is None else capture.body(), held=True
-            )
-        self._settle(status, now)
+            self._observed(Outcome.ANSWERED, head, now, b"" if capture is None else capture.body(), held=True)
+        self._settle(0 if head is None else head.status, now)
 
-    def failed(self, outcome: Outcome, reason: str, *, unanswered_reuse: bool) -> None:
+    def failed(self, outcome: Outcome, reason: str, *, unanswered: bool) -> None:
         now = self._worker.clock()
         self._connection = None
         if self.abandoned:
             return
         again = self.message.kept and not self.sent_head
-        if unanswered_reuse and again and not self._replayed and self._may_replay():
-            self._replayed = True
+        if unanswered and again and self._may_retry():
             self._ask(now)
             return
         if outcome is Outcome.CONNECT and again and self._pool is not None:
@@ -371,20 +329,33 @@ class Exchange:
             if self._version.servers.choose(self._tried) is not None:
                 self._ask(now)
                 return
-        self._observed(outcome, 0 if self._head is None else self._head.status, now, b"")
+        self._observed(outcome, self._head, now, b"")
         if self.sent_head:
             self._client.break_off()
             self._settle(502, now)
         elif self._version.arm is Arm.CANDIDATE and again:
+            self._end_retry()
             self._version = self._service.incumbent
-            self._tried = frozenset()
+            self._tried = NONE_TRIED
             self._pending = None
             self._ask(now)
         else:
             self._answer_problem(outcome, reason, now)
 
-    def _may_replay(self) -> bool:
-        return self._service.endpoint.idempotent or self.head.method in (b"GET", b"HEAD")
+    def _may_retry(self) -> bool:
+        """Once, only what may be done twice (RFC 9110, 9.2.2), and only within the version's budget."""
+        repeatable = self._service.endpoint.idempotent or self.message.method in (b"GET", b"HEAD")
+        budget = self._version.servers.retries
+        if self._retry is not None or not repeatable or not budget.may_retry():
+            return False
+        budget.started()
+        self._retry = budget
+        return True
+
+    def _end_retry(self) -> None:
+        if self._retry is not None:
+            self._retry.ended()
+            self._retry = None
 
     def _answer_problem(self, outcome: Outcome, reason: str, now: float) -> None:
         status = _STATUS_OF.get(outcome, 502)
@@ -393,41 +364,42 @@ class Exchange:
             fields += RETRY_AFTER
         detail = f"{self._version.arm} {self._version.name}: {reason}"
         self.sent_head = True
-        self._client.write(problem(status, detail, self.request_id, fields=fields, bodiless=self.is_head))
+        self._client.write(problem(status, detail, self.message.request_id, fields=fields, bodiless=self.is_head))
         self._settle(status, now)
 
     # ---- the end --------------------------------------------------------------------------------------
 
     def _observed(
-        self, outcome: Outcome, status: int, now: float, body: bytes, *, held: bool = False
+        self, outcome: Outcome, head: ResponseHead | None, now: float, body: bytes, *, held: bool = False
     ) -> None:
         """Tell the worker how this arm did. `held` bodies are in the pair's budget already."""
         pending = self._pending
-        if pending is None and self._version.arm is Arm.INCUMBENT:
-            return
-        if (
-            pending is not None
-            and body
-            and not held
-            and not (len(body) <= pending.limit and pending.hold(len(body)))
-        ):
+        version = self._version
+        if pending is None:
+            if version.arm is Arm.INCUMBENT:
+                return
+            body = b""
+        elif body and not held and not pending.keeps(body):
             outcome, body = Outcome.OVERSIZE, b""
-        observation = Observation(
-            self._version.name, outcome, status, now - self._asked, body if pending else b""
-        )
-        self._worker.observe(self._service, self._version.arm, observation, pending, mirrored=False)
+        status, media = (0, "") if head is None else (head.status, head.media)
+        observation = observed(version.name, outcome, status, now - self._asked, body, media)
+        self._worker.observe(self._service, version, observation, pending)
 
     def _settle(self, status: int, now: float) -> None:
         """The client has its answer."""
         if self._settled:
             return
         self._settled = True
+        self._version.tally.request(status, now - self._began)
         worker = self._worker
-        version = self._version
-        endpoint = self._service.endpoint.name
-        version.tally.request(status, now - self._began)
-        if self._at_once and worker.samples_overhead():
-            worker.counters.overhead(endpoint, (self._asked - self._began) + (worker.clock() - now))
+        worker.until_sample -= 1
+        if worker.until_sample <= 0:
+            worker.until_sample = OVERHEAD_SAMPLE
+            if self._at_once:
+                own = (self._asked - self._began) + (worker.clock() - now)
+                worker.counters.overhead(self._service.name, own)
+        if self._retry is not None:
+            self._end_retry()
         self._client.settled(self, now)
 
     def abandon(self) -> None:
@@ -443,7 +415,7 @@ class Exchange:
         else:
             self.sent_head = True
             fields = self._client.closing_field(self)
-            self._client.write(problem(status, detail, self.request_id, fields=fields, bodiless=self.is_head))
+            self._client.write(problem(status, detail, self.message.request_id, fields=fields, bodiless=self.is_head))
         self._settle(status, self._worker.clock())
 
     def _let_go(self) -> None:
@@ -451,9 +423,10 @@ class Exchange:
         if self._connection is not None:
             self._connection.abort()
             self._connection = None
+        elif self._pool is not None:
+            self._pool.leave(self)
         if not self._settled and self._pending is not None:
-            observation = Observation(self._version.name, Outcome.ABANDONED, 0, 0.0, b"")
-            self._worker.observe(self._service, self._version.arm, observation, self._pending, mirrored=False)
+            self._observed(Outcome.ABANDONED, None, self._asked, b"")
 
     def upload_paused(self) -> None:
         self._upload_paused = True
@@ -483,3 +456,16 @@ _STATUS_OF = {
     Outcome.PROTOCOL: 502,
     Outcome.OVERLOAD: 503,
 }
+
+
+def observed(version: str, outcome: Outcome, status: int, latency: float, body: bytes, media: str) -> Observation:
+    """An Observation, made as tuples are: a named tuple's own constructor takes twice the time."""
+    return tuple.__new__(Observation, (version, outcome, status, latency, body, media))
+
+
+def text_of(value: bytes) -> str:
+    """A field's value as text, whatever its bytes."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")

@@ -5,105 +5,65 @@ and a proxy that builds an object per header is slow. The guarantee: a head is e
 status that the RFC asks for, or every line of it is `token ":" field-value CRLF` and its framing has one
 meaning.
 
-How it stays cheap: a line that was seen before was checked before, and costs one look-up; of a line with a
-new value, the name is looked up and the value's bytes are checked, in C. Most fields travel on as the bytes
-they came as. What is remembered is bounded and only ever saves work: a forgotten line is checked again.
+How it stays cheap: one look-up per line tells what its name means, the bytes of the whole head are checked
+at once, in C, and most lines travel on as the bytes they came as. Where it was compiled, `gateway._scan`
+reads ordinary heads in one pass; it hands back whatever is not ordinary, so that this module alone decides
+what is refused, and why. Both read every head alike (`tests/conformance/http`).
 """
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import filterfalse
 
 from domain.errors import ClientProtocolError, UpstreamProtocolError
+from domain.media import Media
+from gateway.fields import (
+    CODING, CONNECTION, DROP, EXPECT, FRESH, HOST, LENGTH, LONGEST_REMEMBERED, MEDIA, PASS, REMEMBERED,
+    REQUEST_ID, REQUEST_KINDS, REQUEST_PREFIXES, RESPONSE_KINDS, RESPONSE_PREFIXES, WANTED, FieldNames,
+    body_length, connection, has_foreign_bytes, is_host, is_name,
+)  # fmt: skip
+from gateway.message import IN_CHUNKS, NO_LENGTH, RequestMessage
+
+try:
+    from gateway import _scan
+except ImportError:  # not compiled: the machine it was installed on has no C compiler
+    _scan = None  # type: ignore[assignment]  # absent where nothing was compiled
+
+ACCELERATED = _scan is not None and os.environ.get("POINTSMAN_ACCELERATOR", "on") != "off"
+"""Whether heads are read by the compiled scan."""
 
 MAX_HEAD = 64 * 1024
 """Bytes in a request's or response's head."""
 MAX_FIELDS = 100
 MAX_TARGET = 16 * 1024
 """Bytes in a request line."""
-MAX_DIGITS = 15
-"""Digits in a Content-Length: a petabyte, and far from any overflow."""
-REMEMBERED = 4096
-"""Names, request lines or response heads kept before all of a kind are forgotten."""
-VALUES_REMEMBERED = 16
-"""Different lines of one name."""
-LONGEST_REMEMBERED = 256
-"""Bytes in a line."""
+HEADS_REMEMBERED = 256
+"""Different response heads of one server."""
+LONGEST_HEAD_REMEMBERED = 4096
 
-NO_LENGTH = -1
-"""The head has no Content-Length."""
-
-_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]++) ([\x21-\x7e]++) HTTP/([0-9])\.([0-9])")
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: [\t\x20-\x7e\x80-\xff]*+)?")
 _ABSOLUTE = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?#@]+)([/?].*)?")
-_HOST = re.compile(rb"(?:[0-9A-Za-z._~\-%!$&'()*+,;=]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")
 _REQUEST_ID = re.compile(rb"[0-9A-Za-z._~:\-]{1,128}")
 _BLANK_LINES = re.compile(rb"(?:\r\n)++")
-_FIELD_BYTES = bytes((9, *range(32, 127), *range(128, 256)))
-
-_PASS, _HOST_FIELD, _LENGTH, _CONNECTION, _CODING, _EXPECT, _ID, _DROP = range(8)
-_WANTED = 16
-"""Added to a field's kind when routing reads its value."""
-
-_HOP_BY_HOP = dict.fromkeys((b"keep-alive", b"proxy-connection", b"te", b"trailer", b"upgrade"), _DROP)
-_FRAMING = {b"content-length": _LENGTH, b"connection": _CONNECTION, b"transfer-encoding": _CODING}
-_FORWARDING = dict.fromkeys((b"forwarded", b"x-real-ip"), _DROP)
-_REQUEST_KINDS = {
-    **_HOP_BY_HOP, **_FRAMING, **_FORWARDING, b"host": _HOST_FIELD, b"expect": _EXPECT, b"x-request-id": _ID,
-}  # fmt: skip
-_RESPONSE_KINDS = {**_HOP_BY_HOP, **_FRAMING, b"x-request-id": _DROP}
-_DROPPED_PREFIXES = (b"x-pointsman-", b"x-forwarded-", b"x-envoy-")
-_PROTECTED = frozenset(
-    (b"close", b"keep-alive", b"host", b"content-length", b"content-type", b"content-encoding")
-)
-"""What a Connection field may not make us drop: the body would lose its meaning."""
-
-
-class RequestHead:
-    """One request's head, read.
-
-    Attributes:
-        target: origin-form, as received (path and query).
-        path: the target without its query.
-        fields: the lines to pass on, each with its leading CRLF; framing and forwarding fields are taken out.
-        content_length: NO_LENGTH when absent.
-        values: lower-case name → value of the fields that routing asked for (the first of each), or None.
-    """
-
-    method: bytes
-    target: bytes
-    path: bytes
-    minor: int
-    fields: bytes
-    keep_alive: bool
-    content_length = NO_LENGTH
-    chunked = False
-    expects_continue = False
-    request_id: bytes | None = None
-    values: dict[bytes, bytes] | None = None
 
 
 class ResponseHead:
     """One response's head, read; not to be changed, for it may be shared.
 
-    `reason` is the status and its phrase; `fields` as in RequestHead, but Content-Length stays in it.
-    `final_length` is the body's length where the head alone settles it: a final answer that is neither in
-    chunks nor 204 nor 304; else NO_LENGTH.
+    `raw` is the head with its blank line, `end` its length. `reason` is the status and its phrase; `fields`
+    as in RequestMessage, but Content-Length stays in it. `media` is as in domain.observation. `final_length`
+    is the body's length where the head alone settles it: a final answer that is neither in chunks nor 204 nor
+    304; else NO_LENGTH.
     """
 
     __slots__ = (
-        "chunked",
-        "content_length",
-        "fields",
-        "final_length",
-        "keep_alive",
-        "minor",
-        "reason",
-        "status",
-    )
+        "chunked", "content_length", "end", "fields", "final_length", "keep_alive", "media", "minor", "raw",
+        "reason", "status",
+    )  # fmt: skip
 
     status: int
     reason: bytes
@@ -113,134 +73,79 @@ class ResponseHead:
     final_length: int
     chunked: bool
     keep_alive: bool
-
-
-Notable = tuple[int, bytes, bytes, int]
-"""A field line that a proxy must look at: its kind, its lower-case name, its value, its number of bytes if
-it is a Content-Length."""
-
-
-class _Lines:
-    """What is known of field lines.
-
-    Most lines of a request are the same as in the last one; a few values differ every time. So whole lines
-    are remembered, but only the first few values of each name.
-
-    Attributes:
-        plain: lines that just pass on.
-        notable: lines to look at.
-        spent: names whose lines just pass on, and of which no further line is remembered.
-    """
-
-    __slots__ = ("_kinds", "_names", "_prefixes", "_twins", "_wanted", "notable", "plain", "spent")
-
-    def __init__(
-        self, kinds: dict[bytes, int], prefixes: tuple[bytes, ...], wanted: frozenset[bytes], *, twins: bool
-    ) -> None:
-        self._kinds = kinds
-        self._prefixes = prefixes
-        self._wanted = wanted
-        self._twins = twins
-        self._forget()
-
-    def _forget(self) -> None:
-        self._names: dict[bytes, list[int]] = {}
-        self.plain = {b""}  # in place of the start line: the fields' bytes begin with its CRLF
-        self.notable: dict[bytes, Notable] = {}
-        self.spent: set[bytes] = set()
-
-    def learn(self, line: bytes) -> Notable | None:
-        """What a line not remembered is, None when it just passes on; its bytes are known to be field bytes.
-
-        Raises ClientProtocolError when it is no field line or its value cannot be right.
-        """
-        colon = line.find(b":")
-        name = line[:colon] if colon > 0 else b""
-        known = self._names.get(name) or self._learn_name(name)
-        kind, left = known
-        found = None if kind == _PASS else _notable(kind, name.lower(), line[colon + 1 :].strip(b" \t"))
-        if left and len(line) <= LONGEST_REMEMBERED:
-            known[1] -= 1
-            if found is None:
-                self.plain.add(line)
-            else:
-                self.notable[line] = found
-        elif found is None and len(name) <= LONGEST_REMEMBERED:
-            self.spent.add(name)
-        return found
-
-    def _learn_name(self, name: bytes) -> list[int]:
-        if _TOKEN.fullmatch(name) is None:
-            raise ClientProtocolError("a header line without a valid name and colon")
-        lowered = name.lower()
-        # Servers behind CGI's rules read '_' as '-': such a twin of a name that means something is dropped.
-        hyphened = lowered.replace(b"_", b"-") if self._twins else lowered
-        kind = _DROP if hyphened.startswith(self._prefixes) else self._kinds.get(hyphened, _PASS)
-        if kind != _PASS and hyphened != lowered:
-            kind = _DROP
-        if lowered in self._wanted:
-            kind += _WANTED
-        if len(name) > LONGEST_REMEMBERED:
-            return [kind, 0]
-        if len(self._names) >= REMEMBERED:
-            self._forget()
-        known = self._names[name] = [kind, VALUES_REMEMBERED]
-        return known
-
-
-def _notable(kind: int, name: bytes, value: bytes) -> Notable:
-    number = 0
-    if kind % _WANTED == _LENGTH:
-        if not value.isdigit() or len(value) > MAX_DIGITS:
-            raise ClientProtocolError("Content-Length is not a number of bytes")
-        number = int(value)
-    elif kind % _WANTED == _HOST_FIELD and _HOST.fullmatch(value) is None:
-        raise ClientProtocolError("the Host field is not a host")
-    return kind, name, value, number
+    media: str
+    raw: bytes
+    end: int
 
 
 class RequestGrammar:
     """Parses request heads; `interest` names the fields (lower case) whose values routing reads."""
 
-    def __init__(self, interest: Iterable[bytes] = ()) -> None:
-        self._fields = _Lines(_REQUEST_KINDS, _DROPPED_PREFIXES, frozenset(interest), twins=True)
+    def __init__(self, interest: Iterable[bytes] = (), *, accelerated: bool = ACCELERATED) -> None:
+        wanted = frozenset(interest)
+        self._names = FieldNames(REQUEST_KINDS, REQUEST_PREFIXES, wanted, twins=True)
         self._lines: dict[bytes, tuple[bytes, bytes, bytes, int]] = {}
+        self._hosts: set[bytes] = set()
+        self._scan: Callable[[bytes], RequestMessage | None] | None = None
+        if accelerated and _scan is not None:
+            self._scan = _scan.RequestScan(RequestMessage, tuple(sorted(wanted))).read
 
-    def parse(self, head: bytes) -> RequestHead:
-        """Parse `head`: the bytes before the blank line, which must be whole.
+    def read(self, data: bytes) -> RequestMessage | None:
+        """The request whose head starts `data`; None when the head is not whole yet.
 
         Raises ClientProtocolError with the status to answer. The connection cannot be used afterwards.
         """
+        scan = self._scan
+        if scan is not None:
+            message = scan(data)
+            if message is not None:
+                return message
+        end = data.find(b"\r\n\r\n")
+        if end < 0:
+            incomplete(data)
+            return None
+        if end > MAX_HEAD:
+            raise ClientProtocolError(f"the request head is over {MAX_HEAD} bytes", 431)
+        return self.parse(data[:end])
+
+    def parse(self, head: bytes) -> RequestMessage:
+        """Parse `head`: the bytes before the blank line, which must be whole. Raises as `read` does."""
         lines = head.split(b"\r\n")
         if len(lines) > MAX_FIELDS + 1:
             raise ClientProtocolError(f"more than {MAX_FIELDS} header fields", 431)
-        request = RequestHead()
+        message = RequestMessage()
         first = lines[0]
         line = self._lines.get(first) or self._request_line(first, head)
-        request.method, request.target, request.path, request.minor = line
-        request.keep_alive = line[3] == 1
+        message.method, message.target, message.path, message.minor = line
+        if has_foreign_bytes(head, len(lines)):
+            raise _explain_request(head)
+        names = self._names
+        kinds = names.kinds
+        noted: list[tuple[int, bytes, bytes]] = []
         lines[0] = b""
-        fields = self._fields
-        remembered = fields.notable
-        spent = fields.spent
-        checked = False
-        notable: list[tuple[bytes, Notable]] = []
-        for field in filterfalse(fields.plain.__contains__, lines):
-            found = remembered.get(field)
-            if found is None:
-                if not checked:
-                    if _has_foreign_bytes(head, len(lines)):
-                        raise _explain_request(head)
-                    checked = True
-                name, colon, _ = field.partition(b":")
-                if colon and name in spent:
-                    continue
-                found = fields.learn(field)
-                if found is None:
-                    continue
-            notable.append((field, found))
-        self._read(request, notable, lines)
-        return request
+        for field in [*filterfalse(names.plain.__contains__, lines)]:
+            name = field[: field.find(b":") + 1]
+            kind = kinds.get(name)
+            if kind is None:
+                kind = self._learn(name, head)
+            if kind == FRESH:
+                names.remember(name, field)
+            elif kind:
+                noted.append((kind, name, field[len(name) :].strip(b" \t")))
+                if kind != WANTED:
+                    lines.remove(field)
+        message.fields = b"\r\n".join(lines)
+        self._note(message, noted)
+        message.end = end = len(head) + 4
+        length = message.content_length
+        message.whole_at = IN_CHUNKS if message.chunked else end + length if length > 0 else end
+        return message
+
+    def _learn(self, name: bytes, head: bytes) -> int:
+        try:
+            return self._names.learn(name)
+        except ClientProtocolError:
+            raise _explain_request(head) from None
 
     def _request_line(self, line: bytes, head: bytes) -> tuple[bytes, bytes, bytes, int]:
         if len(line) > MAX_TARGET:
@@ -259,55 +164,99 @@ class RequestGrammar:
             self._lines[line] = read
         return read
 
-    def _read(self, request: RequestHead, notable: list[tuple[bytes, Notable]], lines: list[bytes]) -> None:
+    def _note(self, message: RequestMessage, noted: list[tuple[int, bytes, bytes]]) -> None:
+        """Act on the fields that mean something."""
+        length = NO_LENGTH
         hosts = 0
         nominated: bytes | None = None
-        for line, (meaning, name, value, number) in notable:
-            kind = meaning
-            if meaning >= _WANTED:
-                if request.values is None:
-                    request.values = {name: value}
-                else:
-                    request.values.setdefault(name, value)
-                kind = meaning - _WANTED
-                if kind == _PASS:
-                    continue
-            lines.remove(line)
-            if kind == _HOST_FIELD:
+        request_id = b""
+        minor = message.minor
+        for kind, name, value in noted:
+            if kind >= WANTED:
+                if message.values is None:
+                    message.values = {}
+                message.values.setdefault(name[:-1].lower(), value)
+                kind -= WANTED  # noqa: PLW2901 - what is left is what the name means by itself
+            if kind == HOST:
                 hosts += 1
-            elif kind == _LENGTH:
-                if request.content_length != NO_LENGTH:
+                if value not in self._hosts:
+                    self._learn_host(value)
+            elif kind == LENGTH:
+                if length != NO_LENGTH:
                     raise ClientProtocolError("more than one Content-Length")
-                request.content_length = number
-            elif kind == _CONNECTION:
+                length = body_length(value)
+            elif kind == CONNECTION:
                 nominated = value if nominated is None else nominated + b"," + value
-            elif kind == _CODING:
-                if request.chunked:
-                    raise ClientProtocolError("more than one Transfer-Encoding")
-                if value.lower() != b"chunked":
-                    raise ClientProtocolError("the only transfer coding understood is chunked", 501)
-                request.chunked = True
-            elif kind == _EXPECT:
-                if value.lower() != b"100-continue":
-                    raise ClientProtocolError("the only expectation understood is 100-continue", 417)
-                request.expects_continue = request.minor == 1
-            elif kind == _ID and request.request_id is None and _REQUEST_ID.fullmatch(value):
-                request.request_id = value
-        if request.chunked and (request.content_length != NO_LENGTH or request.minor == 0):
+            elif kind == REQUEST_ID:
+                if not request_id and _REQUEST_ID.fullmatch(value):
+                    request_id = value
+            elif kind != PASS and kind != DROP:
+                _note_rare(message, kind, value)
+        if message.chunked and (length != NO_LENGTH or minor == 0):
             raise ClientProtocolError("Transfer-Encoding with Content-Length, or in HTTP/1.0")
-        if hosts != 1 and (hosts or request.minor):
+        if hosts != 1 and (hosts or minor):
             raise ClientProtocolError("a request has exactly one Host field")
-        request.fields = b"\r\n".join(lines)
-        if nominated is not None and (nominated != b"keep-alive" or not request.minor):
-            request.keep_alive, request.fields = _connection(nominated, request.keep_alive, request.fields)
+        message.content_length = length
+        message.request_id = request_id
+        message.keep_alive = minor == 1
+        if nominated is not None and (nominated != b"keep-alive" or not minor):
+            message.keep_alive, message.fields = connection(nominated, minor == 1, message.fields)
+
+    def _learn_host(self, value: bytes) -> None:
+        if not is_host(value):
+            raise ClientProtocolError("the Host field is not a host")
+        if len(value) <= LONGEST_REMEMBERED:
+            if len(self._hosts) >= REMEMBERED:
+                self._hosts.clear()
+            self._hosts.add(value)
+
+
+def _note_rare(message: RequestMessage, kind: int, value: bytes) -> None:
+    if kind == CODING:
+        if message.chunked:
+            raise ClientProtocolError("more than one Transfer-Encoding")
+        if value.lower() != b"chunked":
+            raise ClientProtocolError("the only transfer coding understood is chunked", 501)
+        message.chunked = True
+    elif kind == EXPECT:
+        if value.lower() != b"100-continue":
+            raise ClientProtocolError("the only expectation understood is 100-continue", 417)
+        message.expects_continue = message.minor == 1
 
 
 class ResponseGrammar:
-    """Parses response heads. A server's heads mostly repeat but for the date: whole heads are remembered."""
+    """Parses one server's response heads. They mostly repeat but for the date: whole heads are remembered.
 
-    def __init__(self) -> None:
-        self._fields = _Lines(_RESPONSE_KINDS, (b"x-pointsman-",), frozenset(), twins=False)
+    `last` is the head that was read last, for a look before any parsing.
+    """
+
+    __slots__ = ("_heads", "_names", "_scan", "last")
+
+    def __init__(self, *, accelerated: bool = ACCELERATED) -> None:
+        self._names = FieldNames(RESPONSE_KINDS, RESPONSE_PREFIXES, frozenset(), twins=False)
         self._heads: dict[bytes, ResponseHead] = {}
+        self.last: ResponseHead | None = None
+        self._scan: Callable[[bytes], ResponseHead | None] | None = None
+        if accelerated and _scan is not None:
+            self._scan = _scan.ResponseScan(ResponseHead).read
+
+    def read(self, data: bytes) -> ResponseHead | None:
+        """The head that starts `data`; None when it is not whole yet. Raises UpstreamProtocolError."""
+        scan = self._scan
+        if scan is not None:
+            head = scan(data)
+            if head is not None:
+                self.last = head
+                return head
+        end = data.find(b"\r\n\r\n")
+        if end < 0:
+            if len(data) > MAX_HEAD + 3:
+                raise UpstreamProtocolError(f"its response head is over {MAX_HEAD} bytes")
+            if not data.startswith(b"HTTP/1."[: len(data)]):
+                raise UpstreamProtocolError("its response does not begin with HTTP/1.")
+            return None
+        self.last = head = self.parse(data[:end])
+        return head
 
     def parse(self, head: bytes) -> ResponseHead:
         """Parse the bytes before a response's blank line. Raises UpstreamProtocolError."""
@@ -315,72 +264,94 @@ class ResponseGrammar:
         if known is not None:
             return known
         response = self._read(head)
-        if len(self._heads) >= REMEMBERED // 16:
-            self._heads.clear()
-        self._heads[head] = response
+        if len(head) <= LONGEST_HEAD_REMEMBERED:
+            if len(self._heads) >= HEADS_REMEMBERED:
+                self._heads.clear()
+            self._heads[head] = response
         return response
 
     def _read(self, head: bytes) -> ResponseHead:
         lines = head.split(b"\r\n")
-        status = _STATUS_LINE.fullmatch(lines[0])
+        first = lines[0]
+        status = _STATUS_LINE.fullmatch(first)
         if status is None:
             raise UpstreamProtocolError("its response head is not HTTP/1.1")
+        if len(head) > MAX_HEAD:
+            raise UpstreamProtocolError(f"its response head is over {MAX_HEAD} bytes")
         if len(lines) > MAX_FIELDS + 1:
             raise UpstreamProtocolError(f"its response has more than {MAX_FIELDS} header fields")
+        if has_foreign_bytes(head, len(lines)):
+            raise UpstreamProtocolError("its response head has bytes that no field has")
         response = ResponseHead()
         response.status = int(status.group(2))
         response.minor = 0 if status.group(1) == b"0" else 1
-        response.keep_alive = response.minor == 1
-        response.reason = lines[0][9:]
-        response.content_length = NO_LENGTH
-        response.chunked = False
-        nominated: bytes | None = None
-        taken: list[bytes] = []
-        if _has_foreign_bytes(head, len(lines)):
-            raise UpstreamProtocolError("its response head has bytes that no field has")
-        for line in lines[1:]:
-            try:
-                found = self._fields.notable.get(line) or self._fields.learn(line)
-            except ClientProtocolError as error:
-                raise UpstreamProtocolError(f"its response: {error.reason}") from None
-            if found is None:
-                continue
-            kind, _, value, number = found
-            if kind == _LENGTH:
-                if response.content_length != NO_LENGTH:
-                    raise UpstreamProtocolError("its response has more than one Content-Length")
-                response.content_length = number
-                continue
-            taken.append(line)
-            if kind == _CONNECTION:
-                nominated = value if nominated is None else nominated + b"," + value
-            elif kind == _CODING:
-                if response.chunked or response.minor == 0 or value.lower() != b"chunked":
-                    raise UpstreamProtocolError("its response has a transfer coding other than one chunked")
-                response.chunked = True
-        if response.chunked and response.content_length != NO_LENGTH:
-            raise UpstreamProtocolError("its response has both Transfer-Encoding and Content-Length")
-        settled = response.status >= 200 and response.status not in (204, 304) and not response.chunked
-        response.final_length = response.content_length if settled else NO_LENGTH
-        response.fields = _joined(lines, taken)
-        if nominated is not None:
-            response.keep_alive, response.fields = _connection(
-                nominated, response.keep_alive, response.fields
-            )
+        response.reason = first[9:]
+        names = self._names
+        noted: list[tuple[int, bytes, bytes]] = []
+        # Such an answer has no Content-Length (RFC 9110, 8.6), and one that it has anyway means nothing.
+        bodiless = response.status < 200 or response.status == 204
+        lines[0] = b""
+        try:
+            for line in [*filterfalse(names.plain.__contains__, lines)]:
+                name = line[: line.find(b":") + 1]
+                kind = names.kinds.get(name)
+                if kind is None:
+                    kind = names.learn(name)
+                if kind == FRESH:
+                    names.remember(name, line)
+                elif kind:
+                    noted.append((kind, name, line[len(name) :].strip(b" \t")))
+                    if kind != MEDIA and (kind != LENGTH or bodiless):
+                        lines.remove(line)
+            response.fields = b"\r\n".join(lines)
+            _note_response(response, noted)
+        except ClientProtocolError as error:
+            raise UpstreamProtocolError(f"its response: {error.reason}") from None
+        response.raw = head + b"\r\n\r\n"
+        response.end = len(head) + 4
         return response
 
 
-def _has_foreign_bytes(head: bytes, lines: int) -> bool:
-    """Whether anything but field bytes and the CRLFs between `lines` lines is there: bare CR, LF, NUL …"""
-    return head.translate(None, _FIELD_BYTES) != b"\r\n" * (lines - 1)
+def _note_response(response: ResponseHead, noted: list[tuple[int, bytes, bytes]]) -> None:
+    length = NO_LENGTH
+    chunked = False
+    nominated: bytes | None = None
+    media: list[tuple[bytes, bytes]] = []
+    for kind, name, value in noted:
+        if kind == LENGTH:
+            if length != NO_LENGTH:
+                raise UpstreamProtocolError("its response has more than one Content-Length")
+            length = body_length(value)
+        elif kind == CONNECTION:
+            nominated = value if nominated is None else nominated + b"," + value
+        elif kind == MEDIA:
+            if value != b"application/json":  # what is nearly always said, and said of nearly nothing else
+                media.append((name, value))
+        elif kind == CODING:
+            if chunked or response.minor == 0 or value.lower() != b"chunked":
+                raise UpstreamProtocolError("its response has a transfer coding other than one chunked")
+            chunked = True
+    if chunked and length != NO_LENGTH:
+        raise UpstreamProtocolError("its response has both Transfer-Encoding and Content-Length")
+    response.content_length = length
+    response.chunked = chunked
+    settled = response.status >= 200 and response.status not in (204, 304) and not chunked
+    response.final_length = length if settled else NO_LENGTH
+    response.media = media_of(media) if media else ""
+    response.keep_alive = response.minor == 1
+    if nominated is not None:
+        response.keep_alive, response.fields = connection(nominated, response.keep_alive, response.fields)
 
 
-def _joined(lines: list[bytes], taken: list[bytes]) -> bytes:
-    """The fields of `lines` (whose first is the start line, and gone afterwards) without the `taken` ones."""
-    lines[0] = b""
-    for line in taken:
-        lines.remove(line)
-    return b"\r\n".join(lines)
+def media_of(noted: Iterable[tuple[bytes, bytes]]) -> str:
+    """What reading the body takes, as in domain.observation, from (name with its colon, value) of its fields."""
+    values = {name[:-1].lower(): value.decode("latin-1") for name, value in noted}
+    media = Media.from_fields(
+        values.get(b"content-type", ""),
+        values.get(b"content-encoding", ""),
+        values.get(b"inference-header-content-length", ""),
+    )
+    return media.text()
 
 
 def after_blank_lines(data: bytes) -> bytes:
@@ -396,14 +367,13 @@ def incomplete(data: bytes) -> None:
     """
     if len(data) > MAX_HEAD + len(b"\r\n\r"):
         raise ClientProtocolError(f"the request head is over {MAX_HEAD} bytes", 431)
-    if data.count(b"\n") != data.count(b"\r\n"):
-        raise ClientProtocolError("a line ends with a bare LF")
+    crlfs = data.count(b"\r\n")
+    if data.count(b"\n") != crlfs or data.count(b"\r") - data.endswith(b"\r") != crlfs:
+        raise ClientProtocolError("a bare CR or LF in the request head")
     end = data.find(b"\r\n")
     if (len(data.removesuffix(b"\r")) if end < 0 else end) > MAX_TARGET:
         raise ClientProtocolError(f"the request line is over {MAX_TARGET} bytes", 414)
-    if end < 0:
-        return
-    if _REQUEST_LINE.fullmatch(data, 0, end) is None:
+    if end >= 0 and _REQUEST_LINE.fullmatch(data, 0, end) is None:
         raise _explain_request(data[:end])
 
 
@@ -423,19 +393,6 @@ def _read_target(method: bytes, target: bytes) -> tuple[bytes, bytes]:
     return target, target if query < 0 else target[:query]
 
 
-def _connection(value: bytes, keep_alive: bool, fields: bytes) -> tuple[bool, bytes]:
-    """Apply a Connection field: RFC 9110, 7.6.1."""
-    value = value.lower()
-    options = {option.strip(b" \t") for option in value.split(b",")}
-    keep_alive = b"close" not in options and (keep_alive or b"keep-alive" in options)
-    options -= _PROTECTED
-    options.discard(b"")
-    if options:
-        lines = fields.split(b"\r\n")
-        fields = b"\r\n".join(line for line in lines if line.partition(b":")[0].lower() not in options)
-    return keep_alive, fields
-
-
 def _explain_request(head: bytes) -> ClientProtocolError:
     """Why `head` did not match, for the client's problem document."""
     if head.count(b"\n") != head.count(b"\r\n") or head.count(b"\r") != head.count(b"\r\n"):
@@ -447,6 +404,6 @@ def _explain_request(head: bytes) -> ClientProtocolError:
         if field[:1] in (b" ", b"\t"):
             return ClientProtocolError("a folded header line (obs-fold)")
         name, colon, _ = field.partition(b":")
-        if not colon or _TOKEN.fullmatch(name) is None:
+        if not colon or not is_name(name):
             return ClientProtocolError("a header line without a valid name and colon")
     return ClientProtocolError("a control character in a header value")

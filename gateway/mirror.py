@@ -12,38 +12,47 @@ from gateway.upstream import UpstreamConnection
 from shadow.pairing import Capture, PendingPair
 
 if TYPE_CHECKING:
-    from gateway.exchange import Worker
+    from gateway.host import Host
 
 MIRROR_FIELD = b"\r\nx-pointsman-mirror: 1"
+_COUNTED_AS = {
+    Outcome.ANSWERED: "paired",
+    Outcome.OVERSIZE: "paired",
+    Outcome.TIMEOUT: "timeout",
+    Outcome.OVERLOAD: "dropped",
+}
+"""Everything else counts as failed."""
 
 
 class Mirror:
-    """Asks `version` what the client asked and observes the answer. A mirror is never sent twice."""
+    """Asks `version` what the client asked and observes the answer. A mirror is never sent twice.
 
-    # See gateway.exchange.Exchange for why these are the class's.
-    _asked = 0.0
-    _connection: UpstreamConnection | None = None
-    _capture: Capture | None = None
-    _head: ResponseHead | None = None
-    _heard = 0.0
-    _stale = False
+    One that `repeats` asks the incumbent a second time.
+    """
+
+    __slots__ = (
+        "_asked", "_capture", "_connection", "_head", "_heard", "_message", "_pending", "_repeats", "_service",
+        "_stale", "_version", "_worker", "is_head",
+    )  # fmt: skip
     abandoned = False
     streams_answer = False
     streams_upload = False
 
     def __init__(
-        self,
-        worker: Worker,
-        service: ServedEndpoint,
-        version: ServedVersion,
-        message: RequestMessage,
-        pending: PendingPair,
-    ) -> None:
+        self, worker: Host, service: ServedEndpoint, version: ServedVersion, message: RequestMessage,
+        pending: PendingPair, *, repeats: bool = False,
+    ) -> None:  # fmt: skip
         self._worker = worker
         self._service = service
         self._version = version
         self._message = message
         self._pending = pending
+        self._repeats = repeats
+        self._asked = self._heard = 0.0
+        self._stale = False
+        self._capture: Capture | None = None
+        self._connection: UpstreamConnection | None = None
+        self._head: ResponseHead | None = None
         self.is_head = message.method == b"HEAD"
 
     def send(self) -> None:
@@ -51,9 +60,9 @@ class Mirror:
         pool = self._version.servers.choose()
         self._asked = now = self._worker.clock()
         if pool is None:
-            self.failed(Outcome.OVERLOAD, "the version has no server", unanswered_reuse=False)
+            self.failed(Outcome.OVERLOAD, "the version has no server", unanswered=False)
             return
-        timeout = self._service.endpoint.timeout
+        timeout = self._service.timeout
         pool.ask(self, now + timeout, timeout)
 
     def payload(self, authority: bytes, target_prefix: bytes) -> bytes:
@@ -69,13 +78,10 @@ class Mirror:
 
     def answered(self, head: ResponseHead, body: bytes) -> None:
         self._head = head
-        if body and not self._pending_room(body):
+        if body and not self._pending.keeps(body):
             self._observe(Outcome.OVERSIZE, b"")
         else:
             self._observe(Outcome.ANSWERED, body)
-
-    def _pending_room(self, body: bytes) -> bool:
-        return len(body) <= self._pending.limit and self._pending.hold(len(body))
 
     def begun(self, head: ResponseHead, *, until_close: bool) -> None:
         self._head = head
@@ -101,8 +107,8 @@ class Mirror:
     def ended(self) -> None:
         self._observe(Outcome.ANSWERED, b"" if self._capture is None else self._capture.body())
 
-    def failed(self, outcome: Outcome, reason: str, *, unanswered_reuse: bool) -> None:
-        if unanswered_reuse and self._stale:
+    def failed(self, outcome: Outcome, reason: str, *, unanswered: bool) -> None:
+        if unanswered and self._stale:
             outcome = Outcome.OVERLOAD
         elif outcome is Outcome.TIMEOUT and self._still_streams():
             outcome = Outcome.OVERSIZE
@@ -111,7 +117,7 @@ class Mirror:
     def _still_streams(self) -> bool:
         """A stream that is cut for our bound's sake is not late: only one that fell silent is."""
         silence = self._worker.clock() - self._heard
-        return self._heard > 0 and silence < self._service.endpoint.timeout / 2
+        return self._heard > 0 and silence < self._service.timeout / 2
 
     def upload_paused(self) -> None:
         """The whole request was written at once: nothing to pause."""
@@ -120,7 +126,17 @@ class Mirror:
         """See upload_paused."""
 
     def _observe(self, outcome: Outcome, body: bytes) -> None:
-        status = 0 if self._head is None else self._head.status
-        latency = self._worker.clock() - self._asked
-        observation = Observation(self._version.name, outcome, status, latency, body)
-        self._worker.observe(self._service, self._version.arm, observation, self._pending, mirrored=True)
+        worker = self._worker
+        head = self._head
+        status, media = (0, "") if head is None else (head.status, head.media)
+        version = self._version
+        latency = worker.clock() - self._asked
+        # As tuples are made: see gateway.exchange.observed.
+        observation: Observation = tuple.__new__(
+            Observation, (version.name, outcome, status, latency, body, media)
+        )
+        worker.counters.mirror(self._service.name, _COUNTED_AS.get(outcome, "failed"))
+        if self._repeats:
+            worker.repeated(observation, self._pending)
+        else:
+            worker.observe(self._service, version, observation, self._pending)

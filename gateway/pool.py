@@ -1,66 +1,73 @@
-"""Connections to one model server, and the servers of one version.
+"""Connections to one model server.
 
 Which request gets which connection is decided synchronously; connecting is the only task, one per new
 connection and none per request. Idle connections are taken last-in first-out, and closed before the server
 would close them: a server's own idle limit is learned the first time it closes one on us, because a
 request that crosses the server's close cannot always be sent again.
+
+A server that cannot be connected to *rests*: who asks is told so at once, and the pool alone tries again, at
+its pace, until a connection is made. Whether a server is asked at all is decided in `gateway.servers`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ssl
+import random
 from collections import deque
-from collections.abc import Callable, Iterable
-from weakref import WeakSet
+from collections.abc import Callable, Iterator
 
 from domain.observation import Outcome
-from domain.routing import Upstream, Version
+from domain.routing import Upstream
+from gateway.dialer import Dialer
 from gateway.head import ResponseGrammar
+from gateway.health import HealthWatch
+from gateway.pace import Pace
+from gateway.queue import Queue, Uploads, Waiting
+from gateway.standing import Standing
 from gateway.upstream import Recipient, UpstreamConnection
 from shadow.tasks import Tasks
 
-MAX_CONNECTIONS = 512
-"""To one server, from one worker."""
-MAX_WAITING = 1024
-"""Requests of one worker that wait for a connection to one server; more get 503."""
-CONNECT_TIMEOUT = 1.0
-"""Seconds, TLS handshake included."""
 IDLE_LIMIT = 4.0
 """Seconds a connection stays idle in the pool at first: under uvicorn's and Node's five."""
 FORGETTING = 1.00005
 """A learned limit grows by this factor a tick, twofold in ten minutes: what a restart taught wears off."""
 
 
-class _Waiting:
-    __slots__ = ("deadline", "recipient", "timeout")
-
-    def __init__(self, recipient: Recipient, deadline: float, timeout: float) -> None:
-        self.recipient = recipient
-        self.deadline = deadline
-        self.timeout = timeout
-
-
 class Pool:
-    """Connections of this worker to one server."""
+    """Connections of this worker to one server. `observed` is `Standing.observed`."""
 
     def __init__(
-        self, upstream: Upstream, loop: asyncio.AbstractEventLoop, tasks: Tasks, clock: Callable[[], float]
+        self,
+        upstream: Upstream,
+        loop: asyncio.AbstractEventLoop,
+        tasks: Tasks,
+        clock: Callable[[], float],
+        draw: Callable[[], float] = random.random,
     ) -> None:
+        policy = upstream.policy
+        limits = policy.connections
         self.upstream = upstream
         self.now = clock
         self.grammar = ResponseGrammar()
-        self._loop = loop
+        self.dialer = Dialer(upstream, loop, tasks, clock)
+        self.idle_limit = IDLE_LIMIT
+        self.standing = Standing(policy, clock)
+        self.outlier = self.standing.outlier
+        self.observed = self.standing.observed
         self._tasks = tasks
+        self._draw = draw
         self._authority = upstream.authority.encode()
         self._prefix = upstream.prefix.encode()
-        self._tls = ssl.create_default_context() if upstream.tls else None
+        self._pace = Pace()
         self._idle: deque[UpstreamConnection] = deque()
         self._all: set[UpstreamConnection] = set()
-        self._waiting: deque[_Waiting] = deque()
+        self._outdated: set[UpstreamConnection] = set()
+        self._waiting = Queue(limits.pending)
+        self._places = self._waiting.places
+        self._uploads = Uploads(max(1, int(limits.max * limits.uploads)), limits.pending)
         self._connecting = 0
-        self.idle_limit = IDLE_LIMIT
         self._closing = False
+        self._watch: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
         busy = len(self._all) - len(self._idle)
@@ -69,7 +76,9 @@ class Pool:
     @property
     def in_flight(self) -> int:
         """Requests sent and unanswered, or waiting to be sent."""
-        return len(self._all) - len(self._idle) + len(self._waiting)
+        return len(self._all) - len(self._idle) + len(self._places)
+
+    # ---- requests -------------------------------------------------------------------------------------
 
     def ask(self, recipient: Recipient, deadline: float, timeout: float) -> None:
         """Send `recipient`'s request on an idle connection, or on the next that is free or made."""
@@ -81,158 +90,190 @@ class Pool:
                     recipient, recipient.payload(self._authority, self._prefix), deadline, timeout
                 )
                 return
-        if len(self._waiting) >= MAX_WAITING:
-            reason = f"{MAX_WAITING} requests wait for {self.upstream} already"
-            recipient.failed(Outcome.OVERLOAD, reason, unanswered_reuse=False)
-            return
-        self._waiting.append(_Waiting(recipient, deadline, timeout))
-        self._connect_more()
+        self._wait(Waiting(recipient, deadline, timeout))
+
+    def upload(self, recipient: Recipient, deadline: float, timeout: float) -> None:
+        """As `ask`, for a request whose body is still on its way: they have a share of the connections."""
+        if self._uploads.admit(recipient, self._asking()):
+            self.ask(recipient, deadline, timeout)
+        elif not self._uploads.held.join(Waiting(recipient, deadline, timeout)):
+            self._refuse(recipient, "uploads")
+
+    def leave(self, recipient: Recipient) -> None:
+        """`recipient` was abandoned: it gives up its place in the queue, if it has one."""
+        self._waiting.leave(recipient)
+        self._uploads.held.leave(recipient)
 
     def release(self, connection: UpstreamConnection) -> None:
         """`connection` is free: for who waits, else idle."""
         connection.idle_since = self.now()
-        waiting = self._next_waiting()
-        if waiting is None and self._closing:
-            connection.abort()
-        elif waiting is None:
-            self._idle.append(connection)
-        else:
-            self._start(connection, waiting)
+        if self._places or self._closing:
+            waiting = self._waiting.next()
+            if waiting is not None:
+                self._start(connection, waiting)
+                return
+            if self._closing:
+                connection.abort()
+                return
+        self._idle.append(connection)
 
     def closed(self, connection: UpstreamConnection, *, by_peer: bool = False) -> None:
         """`connection` is gone. Closed idle by the server, it tells the server's idle limit."""
         self._all.discard(connection)
+        self._outdated.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
             if by_peer and connection.served:
                 idled = self.now() - connection.idle_since
                 self.idle_limit = min(self.idle_limit, max(0.75 * idled, 0.05))
+        if not self._all:
+            self._pace.emptied()
         if self._waiting:
             self._connect_more()
 
+    # ---- time -----------------------------------------------------------------------------------------
+
     def tick(self, now: float) -> None:
-        """Expire what is over its deadline; close what idled too long."""
+        """Expire what is over its deadline, close what idled too long, and try again what failed."""
         for connection in tuple(self._all):
             if connection.recipient is not None and connection.deadline < now:
                 connection.fail(Outcome.TIMEOUT, "its answer was not whole in time")
         self.idle_limit = min(IDLE_LIMIT, self.idle_limit * FORGETTING)
         while self._idle and now - self._idle[0].idle_since > self.idle_limit:
             self._idle[0].abort()
-        late = [waiting for waiting in self._waiting if waiting.deadline < now]
-        if late:
-            self._waiting = deque(waiting for waiting in self._waiting if waiting.deadline >= now)
-            for waiting in late:
-                waiting.recipient.failed(
-                    Outcome.TIMEOUT, "no connection was free in time", unanswered_reuse=False
-                )
+        for connection in tuple(self._outdated):
+            if connection.recipient is None:
+                connection.abort()
+        self._tick_queues(now)
+        if not self._closing:
+            self._tick_server(now)
+
+    def _tick_queues(self, now: float) -> None:
+        for queue in (self._waiting, self._uploads.held):
+            for late in queue.late(now) if queue else ():
+                late.recipient.failed(Outcome.TIMEOUT, "no connection was free in time", unanswered=False)
+        if self._uploads:
+            self._uploads.settle(self._asking())
+            self._ask_for_uploads()
+        if self._waiting:
+            self._connect_more()
+
+    def _ask_for_uploads(self) -> None:
+        held = self._uploads.held
+        while (upload := held.next()) is not None:
+            if not self._uploads.admit(upload.recipient, self._asking()):
+                held.put_back(upload)
+                return
+            self.ask(*upload)
+
+    def _tick_server(self, now: float) -> None:
+        if self.standing.resting and not self._connecting and now >= self._pace.until:
+            self._connect()
+        self.standing.tick(now)
+        if self.dialer.addresses.due(now):
+            self._tasks.spawn(self._look_up(), f"look up {self.upstream.host}")
+
+    async def _look_up(self) -> None:
+        """Connections to addresses that the host has no more are closed as they fall idle."""
+        known = await self.dialer.addresses.look_up()
+        for connection in self._all:
+            peer = connection.transport.get_extra_info("peername")
+            if peer and peer[0] not in known:
+                self._outdated.add(connection)
+
+    def watch(self) -> None:
+        """Begin the active checks, where they are configured. Call once."""
+        health = self.upstream.policy.health
+        if health is not None:
+            checks = HealthWatch(self.upstream, health, self.dialer, self._draw, self._checked)
+            self._watch = self._tasks.spawn(checks.run(), f"check {self.upstream}")
+
+    def _checked(self, healthy: bool) -> None:
+        if healthy and self.standing.resting and not self._connecting and not self._closing:
+            self._connect()
+        self.standing.checked(healthy)
+
+    # ---- the end --------------------------------------------------------------------------------------
 
     def close(self) -> None:
         """No version uses this server any more: idle connections go now, busy ones with their answer."""
         self._closing = True
+        if self._watch is not None:
+            self._watch.cancel()
         for connection in tuple(self._idle):
             connection.abort()
 
     def abort(self) -> None:
         """Drop every connection, busy ones too."""
         self._waiting.clear()
+        self._uploads.held.clear()
         self.close()
         for connection in tuple(self._all):
             connection.abort()
 
     @property
     def empty(self) -> bool:
-        return not (self._all or self._waiting or self._connecting)
+        return not (self._all or self._waiting or self._uploads.held or self._connecting)
 
-    def _start(self, connection: UpstreamConnection, waiting: _Waiting) -> None:
+    # ---- waiting and connecting -----------------------------------------------------------------------
+
+    def _wait(self, waiting: Waiting) -> None:
+        if self.standing.resting and not self._closing:
+            reason = f"{self.upstream} could not be reached a moment ago and is being tried again"
+            waiting.recipient.failed(Outcome.CONNECT, reason, unanswered=False)
+        elif self._waiting.join(waiting):
+            self._connect_more()
+        else:
+            self._refuse(waiting.recipient, "requests")
+
+    def _refuse(self, recipient: Recipient, what: str) -> None:
+        limit = self.upstream.policy.connections.pending
+        reason = f"{limit} {what} wait for {self.upstream} already"
+        recipient.failed(Outcome.OVERLOAD, reason, unanswered=False)
+
+    def _start(self, connection: UpstreamConnection, waiting: Waiting) -> None:
         payload = waiting.recipient.payload(self._authority, self._prefix)
         connection.start(waiting.recipient, payload, waiting.deadline, waiting.timeout)
 
-    def _next_waiting(self) -> _Waiting | None:
-        while self._waiting:
-            waiting = self._waiting.popleft()
-            if not waiting.recipient.abandoned:
-                return waiting
-        return None
+    def _asking(self) -> Iterator[Recipient]:
+        """Everybody who has a connection or waits for one."""
+        yield from (one.recipient for one in self._all if one.recipient is not None)
+        yield from self._waiting
 
     def _connect_more(self) -> None:
-        while self._connecting < len(self._waiting) and self._connecting + len(self._all) < MAX_CONNECTIONS:
-            self._connecting += 1
-            self._tasks.spawn(self._connect(), f"connect {self.upstream}")
+        wanted = min(len(self._waiting), self._pace.at_once)
+        room = self.upstream.policy.connections.max - len(self._all)
+        if self._connecting < min(wanted, room) and self.now() >= self._pace.until:
+            for _ in range(min(wanted, room) - self._connecting):
+                self._connect()
 
-    async def _connect(self) -> None:
-        upstream = self.upstream
+    def _connect(self) -> None:
+        self._connecting += 1
+        self._tasks.spawn(self._connected(), f"connect {self.upstream}")
+
+    async def _connected(self) -> None:
         try:
-            async with asyncio.timeout(CONNECT_TIMEOUT):
-                _, connection = await self._loop.create_connection(
-                    lambda: UpstreamConnection(self), upstream.host, upstream.port, ssl=self._tls
-                )
-        except (OSError, UnicodeError) as error:  # timeouts and TLS are OSErrors, IDNA is not
+            connection = await self.dialer.dial(lambda: UpstreamConnection(self))
+        except OSError as error:
             self._connecting -= 1
-            waiting = self._next_waiting()
-            if waiting is not None:
-                reason = f"{upstream} cannot be reached: {error or 'connect timeout'}"
-                waiting.recipient.failed(Outcome.CONNECT, reason, unanswered_reuse=False)
-            self._connect_more()
+            self._unreachable(str(error) or "connect timeout")
             return
         self._connecting -= 1
+        self._pace.connected()
+        self.standing.reached()
         if connection.open:
             self._all.add(connection)
             self.release(connection)
-        elif self._waiting:
+        if self._waiting:
             self._connect_more()
 
-
-class Pools:
-    """All pools of a worker, one per server, kept over snapshots."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, tasks: Tasks, clock: Callable[[], float]) -> None:
-        self._loop = loop
-        self._tasks = tasks
-        self._clock = clock
-        self._pools: dict[Upstream, Pool] = {}
-        self._leaving: WeakSet[Pool] = WeakSet()  # somebody's exchange may yet ask one
-
-    def of(self, version: Version) -> Servers:
-        """The servers of `version`."""
-        return Servers(tuple(self._pool(upstream) for upstream in version.upstreams))
-
-    def retain(self, upstreams: Iterable[Upstream]) -> None:
-        """Close the pools of all other servers."""
-        keep = set(upstreams)
-        for upstream in [u for u in self._pools if u not in keep]:
-            pool = self._pools.pop(upstream)
-            pool.close()
-            self._leaving.add(pool)
-
-    def tick(self, now: float) -> None:
-        for pool in self._pools.values():
-            pool.tick(now)
-        for pool in tuple(self._leaving):
-            pool.tick(now)
-
-    def close(self) -> None:
-        """Drop every connection."""
-        for pool in (*self._pools.values(), *self._leaving):
-            pool.abort()
-
-    def _pool(self, upstream: Upstream) -> Pool:
-        pool = self._pools.get(upstream)
-        if pool is None:
-            pool = self._pools[upstream] = Pool(upstream, self._loop, self._tasks, self._clock)
-        return pool
-
-
-class Servers:
-    """The servers of one version: the one with the fewest requests in flight is asked."""
-
-    __slots__ = ("pools",)
-
-    def __init__(self, pools: tuple[Pool, ...]) -> None:
-        self.pools = pools
-
-    def choose(self, tried: frozenset[Pool] = frozenset()) -> Pool | None:
-        """The least busy server that was not tried yet; None when all were."""
-        if len(self.pools) == 1 and not tried:
-            return self.pools[0]
-        untried = [pool for pool in self.pools if pool not in tried]
-        return min(untried, key=lambda pool: pool.in_flight, default=None)
+    def _unreachable(self, reason: str) -> None:
+        """A connect failed: one that waits is told so, and all of them when no other connection will come."""
+        self._pace.failed(self.now(), self._draw())
+        if not (self._all or self._connecting or self._closing):
+            self.standing.unreachable()
+        waiting = [self._waiting.next()] if self._all or self._connecting else self._waiting.drain()
+        for one in waiting:
+            if one is not None:
+                told = f"{self.upstream} cannot be reached: {reason}"
+                one.recipient.failed(Outcome.CONNECT, told, unanswered=False)

@@ -2,44 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import gc
-import os
 import signal
-import socket
-import sys
 
-import uvloop
-
-from gateway.boot import Boot, read_boot
-from gateway.worker import Worker
-
-
-async def _serve(boot: Boot) -> None:
-    loop = asyncio.get_running_loop()
-    worker = Worker(boot, loop)
-    orders = sys.stdin.fileno()
-
-    def supervisor_spoke() -> None:
-        if not os.read(orders, 4096):
-            loop.remove_reader(orders)
-            worker.drain()
-
-    loop.add_signal_handler(signal.SIGTERM, worker.drain)
-    loop.add_reader(orders, supervisor_spoke)
-    await worker.start(socket.socket(fileno=boot.socket_fd))
-    # Start-up's objects live as long as the process: keep the collector from walking them.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
-    await worker.drained()
-    await worker.stop()
+from gateway import accelerator
 
 
 def main() -> None:
-    """Read the orders, serve until drained."""
+    """Serve, with compiled code where there is some."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    uvloop.run(_serve(read_boot(sys.stdin.fileno())))
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    accelerator.install()
+    from gateway.serving import run  # not before: it imports what the accelerator stands in for
+
+    run()
 
 
 if __name__ == "__main__":

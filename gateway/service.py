@@ -9,39 +9,59 @@ from domain.routing import Arm, Upstream, Version
 from domain.snapshot import Endpoint, UnitKind
 from gateway.breaker import Breaker
 from gateway.counters import Counters, Tally
-from gateway.pool import Pools, Servers
+from gateway.message import MEDIA_FIELDS
+from gateway.servers import Pools, Servers
 from routing.table import Route, RoutingTable
 from shadow.pairing import Budget
+
+CANDIDATE_SHARE_OF_TIMEOUT = 0.5
+"""A candidate must begin its answer in this share of the timeout, so that the incumbent has the rest."""
 
 _UNSAFE = re.compile(rb"[^\x21-\x7e]")
 
 
 class ServedVersion:
-    """One arm of an endpoint: whom to ask and what to say of it in the answer."""
+    """One arm of an endpoint: whom to ask and what to say of it in the answer.
 
-    __slots__ = ("arm", "fields", "name", "path", "servers", "tally")
+    `patience`: seconds until its answer must have begun.
+    """
 
-    def __init__(self, version: Version, arm: Arm, pools: Pools, tally: Tally) -> None:
+    __slots__ = ("arm", "fields", "name", "path", "patience", "servers", "tally")
+
+    def __init__(self, version: Version, arm: Arm, timeout: float, pools: Pools, tally: Tally) -> None:
+        self.patience = timeout if arm is Arm.INCUMBENT else timeout * CANDIDATE_SHARE_OF_TIMEOUT
         self.tally = tally
         self.name = version.name
         self.arm = arm
-        self.servers: Servers = pools.of(version)
+        self.servers: Servers = pools.of(version, arm)
         self.path = None if version.path is None else version.path.encode()
         name = _UNSAFE.sub(b"?", version.name.encode())
         self.fields = b"\r\nx-pointsman-version: %b\r\nx-pointsman-arm: %b" % (name, arm.encode())
 
 
 class ServedEndpoint:
-    """One endpoint of the snapshot in force. Budget and breaker live on over snapshots."""
+    """One endpoint of the snapshot in force. Budget and breaker live on over snapshots.
+
+    Attributes:
+        mirrors: whether any request is.
+        keeps: whether pairs carry something of the request.
+        cohorts: lower-case names of the fields that pairs carry.
+    """
 
     __slots__ = (
         "breaker",
         "budget",
         "candidate",
+        "cohorts",
         "context_fields",
         "endpoint",
         "incumbent",
+        "keeps",
+        "max_body",
+        "mirrors",
+        "name",
         "route",
+        "timeout",
         "unit_field",
     )
 
@@ -51,6 +71,12 @@ class ServedEndpoint:
         endpoint = route.endpoint
         self.route = route
         self.endpoint = endpoint
+        self.name = endpoint.name
+        self.timeout = endpoint.timeout
+        self.max_body = endpoint.max_body
+        self.mirrors = endpoint.shadow.share > 0
+        self.cohorts = tuple(name.encode() for name in endpoint.cohorts)
+        self.keeps = endpoint.keep_request or bool(endpoint.cohorts)
         self.incumbent = _served(endpoint, endpoint.incumbent, Arm.INCUMBENT, pools, counters)
         candidate = endpoint.candidate
         self.candidate = (
@@ -73,7 +99,8 @@ class ServedEndpoint:
 def _served(
     endpoint: Endpoint, version: Version, arm: Arm, pools: Pools, counters: Counters
 ) -> ServedVersion:
-    return ServedVersion(version, arm, pools, counters.tally(endpoint.name, version.name, arm))
+    tally = counters.tally(endpoint.name, version.name, arm)
+    return ServedVersion(version, arm, endpoint.timeout, pools, tally)
 
 
 def _breaker(endpoint: Endpoint, previous: ServedEndpoint | None) -> Breaker:
@@ -111,6 +138,9 @@ class Services:
             if service.unit_field is not None:
                 names.append(service.unit_field)
             names.extend(header for _, header in service.context_fields)
+            names.extend(service.cohorts)
+            if service.endpoint.keep_request:
+                names.extend(MEDIA_FIELDS)
         return names
 
 

@@ -3,199 +3,278 @@
 It holds each worker's listening socket (SO_REUSEPORT, one a worker), so that connections which arrive while
 a worker is being replaced wait in the kernel instead of being refused. A worker gets a snapshot with every
 candidate out: until the control process has told it the true state, unknown means incumbent.
+
+What a snapshot cannot change (timeouts, limits, TLS, the code itself) is changed by replacing the workers one
+by one: the new one serves before the old one drains. See gateway.handover for the supervisor's own upgrade.
 """
 
 from __future__ import annotations
 
 import asyncio
+import importlib
+import importlib.util
 import os
 import secrets
+import shutil
 import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 from domain.errors import ConfigError
-from gateway.boot import Boot
+from gateway import certificates, handover, sockets
+from gateway.boot import Boot, NewCertificates, ReopenLogs
+from gateway.certificates import Certificate
+from gateway.children import Child, Heir, Rhythm, end, start
+from gateway.handover import Handover
 from gateway.log import log, report
+from gateway.resident import raise_descriptor_limit
+from gateway.workers import Workers
 from settings.file import load
-from settings.schema import Address, Settings
+from settings.schema import Settings
 from settings.snapshot import boot as boot_snapshot
 from shadow.tasks import Tasks
 
-FIRST_PAUSE = 0.05
-LONGEST_PAUSE = 5.0
-"""Seconds between a process's end and its next start; doubled while it ends soon after its start."""
-STEADY = 5.0
-"""Seconds a process must have run for its next pause to be the first again."""
-BACKLOG = 4096
 CONTROL_GRACE = 5.0
 """Seconds the control process has to end after SIGTERM."""
-
-StartProcess = Callable[[], Awaitable[asyncio.subprocess.Process]]
-
-
-def listen(address: Address) -> socket.socket:
-    """One worker's listening socket. Raises ConfigError when the address cannot be had."""
-    listening = _bound(address, socket.SO_REUSEADDR, socket.SO_REUSEPORT)
-    listening.listen(BACKLOG)
-    listening.setblocking(False)
-    return listening
-
-
-def _demand_free(address: Address) -> None:
-    """SO_REUSEPORT lets two gateways share a port unnoticed: refuse an address that somebody serves."""
-    if address.port:
-        _bound(address, socket.SO_REUSEADDR).close()
-
-
-def _bound(address: Address, *options: int) -> socket.socket:
-    bound = socket.socket(socket.AF_INET6 if ":" in address.host else socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        for option in options:
-            bound.setsockopt(socket.SOL_SOCKET, option, 1)
-        bound.bind((address.host, address.port))
-    except OSError as error:
-        bound.close()
-        way_out = f"the address cannot be listened on ({error.strerror}): free it or choose another"
-        raise ConfigError("listen", str(address), way_out) from error
-    return bound
+LOOK = 0.5
+"""Seconds between looks at the configuration and the certificates."""
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
 
 
 class Supervisor:
-    """Runs one gateway on this machine."""
+    """Runs one gateway on this machine. `inherited` is what the supervisor before an upgrade left."""
 
-    def __init__(self, settings: Settings, config: Path, workers: int) -> None:
+    def __init__(
+        self, settings: Settings, config: Path, workers: int, inherited: Handover | None = None
+    ) -> None:
+        """Raises ConfigError when the address cannot be had or a certificate is no good."""
         self._settings = settings
         self._config = config
-        self._workers = workers
+        self._inherited = inherited
+        self._certificates: tuple[Certificate, ...] = certificates.read(settings.downstream.tls)
         self._tasks = Tasks(report)
-        self._unit_key = secrets.token_bytes(32)
+        self._unit_key = secrets.token_bytes(32) if inherited is None else inherited.unit_key
         self._stopping = asyncio.Event()
-        self._running: dict[str, asyncio.subprocess.Process] = {}
-        _demand_free(settings.listen)
-        first = listen(settings.listen)
-        self._address = Address(settings.listen.host, first.getsockname()[1])
-        self._sockets = [first, *(listen(self._address) for _ in range(workers - 1))]
+        self._changing = asyncio.Lock()
+        self._control: Child | None = None
+        self._listen = str(settings.listen)
+        self._workers = Workers(self._sockets(workers), self._boot, self._tasks, self._stopping)
+        folder = tempfile.mkdtemp(prefix="pointsman-") if inherited is None else inherited.folder
+        self._folder = Path(folder)
+        self._link = str(self._folder / "link.sock")
+        self._good = self._folder / "good.yaml"
+
+    def _sockets(self, count: int) -> list[socket.socket]:
+        """The sockets of the supervisor before this one, as far as they fit; new ones otherwise."""
+        inherited = [] if self._inherited is None else sockets.adopt(self._inherited.sockets)
+        if self._inherited is None or self._inherited.listen != self._listen:
+            for one in inherited:
+                one.close()  # its worker, while it drains, accepts what still waits there
+            return sockets.bind(self._settings.listen, count)
+        for one in inherited[count:]:
+            one.close()
+        return sockets.more(inherited[:count], count)
+
+    def _boot(self) -> Boot:
+        """The orders that all workers begin with, as they are now."""
+        return Boot(
+            index=0,
+            socket_fd=-1,
+            link=self._link,
+            drain=self._settings.drain,
+            unit_key=self._unit_key,
+            snapshot=boot_snapshot(self._settings),
+            downstream=self._settings.downstream,
+            certificates=self._certificates,
+        )
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT; then drain."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
-        loop.add_signal_handler(signal.SIGHUP, self._reload)
-        with tempfile.TemporaryDirectory(prefix="pointsman-") as folder:
-            link = str(Path(folder) / "link.sock")
-            keepers = [self._tasks.spawn(self._keep("control", lambda: self._start_control(link)), "control")]
-            for index in range(self._workers):
-                start = self._worker_starter(index, link)
-                keepers.append(self._tasks.spawn(self._keep(f"worker-{index}", start), f"worker-{index}"))
+        loop.add_signal_handler(signal.SIGHUP, lambda: self._tasks.spawn(self._reload(), "reload"))
+        loop.add_signal_handler(signal.SIGUSR2, lambda: self._tasks.spawn(self._upgrade(), "upgrade"))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        try:
+            self._remember()
+            await self._begin()
             log(
                 "info",
                 "listening",
-                address=str(self._address),
+                address=str(self._workers.address),
                 admin=str(self._settings.admin),
-                workers=self._workers,
+                workers=len(self._workers),
             )
+            self._tasks.spawn(self._watch(), "watch")
             await self._stopping.wait()
             await self._stop()
             await self._tasks.cancel()
+        finally:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
-    async def _keep(self, name: str, start: StartProcess) -> None:
-        """Run `start`'s process, again and again."""
-        loop = asyncio.get_running_loop()
-        pause = FIRST_PAUSE
+    # ---- start, and start again -----------------------------------------------------------------------
+
+    async def _begin(self) -> None:
+        """Start everything; after an upgrade each successor serves before its predecessor ends."""
+        heirs: list[Heir] = []
+        if self._inherited is not None:
+            heirs = self._inherited.workers
+            if (control := self._inherited.control) is not None:
+                # One at a time writes the state and has the admin port.
+                await end([Child(control.pid, control.orders)], CONTROL_GRACE)
+        self._tasks.spawn(self._keep_control(), "control")
+        await self._workers.begin([Child(heir.pid, heir.orders, heir.number) for heir in heirs])
+
+    async def _keep_control(self) -> None:
+        rhythm = Rhythm()
         while not self._stopping.is_set():
-            began = loop.time()
-            process = await start()
-            self._running[name] = process
-            code = await process.wait()
-            del self._running[name]
-            if self._stopping.is_set():
-                return
-            if loop.time() - began > STEADY:
-                pause = FIRST_PAUSE
-            log("error", "process ended", name=name, code=code, restart_in=pause)
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
-
-    async def _start_control(self, link: str) -> asyncio.subprocess.Process:
-        arguments = [
-            "-m",
-            "control",
-            "-c",
-            str(self._config),
-            "--link",
-            link,
-            "--workers",
-            str(self._workers),
-        ]
-        return await asyncio.create_subprocess_exec(
-            sys.executable, *arguments, stdin=asyncio.subprocess.PIPE, process_group=0
-        )
-
-    def _worker_starter(self, index: int, link: str) -> StartProcess:
-        async def start() -> asyncio.subprocess.Process:
-            self._look_again()
-            descriptor = self._sockets[index].fileno()
-            boot = Boot(
-                index=index,
-                socket_fd=descriptor,
-                link=link,
-                drain=self._settings.drain,
-                unit_key=self._unit_key,
-                snapshot=boot_snapshot(self._settings),
-            )
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "gateway.process",
-                stdin=asyncio.subprocess.PIPE, pass_fds=(descriptor,), process_group=0,
+            rhythm.begun()
+            self._control = start(
+                [
+                    "-m", "control", "-c", str(self._config), "--fallback", str(self._good),
+                    "--link", self._link, "--workers", str(len(self._workers)),
+                ]
             )  # fmt: skip
-            if process.stdin is not None:
-                process.stdin.write(boot.frame())
-            return process
+            code = await self._control.wait()
+            if not self._stopping.is_set():
+                await rhythm.rest("control", code)
 
-        return start
+    # ---- change ---------------------------------------------------------------------------------------
 
-    def _reload(self) -> None:
-        """SIGHUP: the control process reads the configuration again."""
-        control = self._running.get("control")
-        if control is not None:
-            control.send_signal(signal.SIGHUP)
+    async def _watch(self) -> None:
+        """Follow the files: the configuration as far as workers are born with it, and the certificates."""
+        self._seen = await asyncio.to_thread(self._look)
+        while True:
+            await asyncio.sleep(LOOK)
+            now = await asyncio.to_thread(self._look)
+            if now != self._seen:
+                self._seen = now
+                await self._refresh()
 
-    def _look_again(self) -> None:
-        """A worker that starts late boots from the file as it is then, or as it last was good."""
+    def _look(self) -> object:
+        files = [self._config]
+        for certificate in self._settings.downstream.tls:
+            files += [Path(certificate.certificate), Path(certificate.key)]
+        return [_identity(file) for file in files]
+
+    async def _reload(self) -> None:
+        """SIGHUP: read everything again, and write on in new files of the old names."""
+        if self._control is not None:
+            self._control.signal(signal.SIGHUP)
+        await self._workers.tell(ReopenLogs())
+        await self._refresh()
+
+    async def _refresh(self) -> None:
+        async with self._changing:
+            before = self._settings.downstream
+            if not self._look_again():
+                return
+            now = self._settings.downstream
+            try:
+                read = await asyncio.to_thread(certificates.read, now.tls)
+            except ConfigError as error:
+                report("the last good certificates are served on", error)
+                self._settings = replace(self._settings, downstream=before)
+                return
+            renewed = read != self._certificates
+            self._certificates = read
+            if now != before:
+                log("info", "the workers are replaced: what they begin with has changed")
+                await self._workers.replace()
+            elif renewed:
+                await self._workers.tell(NewCertificates(read))
+
+    def _look_again(self) -> bool:
+        """Whether the configuration is good; a worker that starts late boots from it as it last was good."""
         try:
             self._settings = load(self._config)
         except ConfigError as error:
             report("reload", error)
+            return False
+        self._remember()
+        return True
+
+    def _remember(self) -> None:
+        """Keep the good configuration for a control process that starts when the file is bad."""
+        try:
+            shutil.copyfile(self._config, self._good)
+        except OSError as error:
+            report("the last good configuration cannot be kept", error)
+
+    async def _upgrade(self) -> None:
+        """SIGUSR2: become the program as it is installed now, with the configuration as it is now."""
+        async with self._changing:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "gateway", "-c", str(self._config), "--succeeds", self._listen,
+                stdin=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
+            )  # fmt: skip
+            _, errors = await process.communicate()
+            if process.returncode != 0:
+                reason = errors.decode("utf-8", "replace")[-2000:]
+                log("error", "upgrade refused: the new program does not start", reason=reason)
+                return
+            log("info", "upgrade")
+            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+            try:
+                handover.become_successor(self._message())
+            except OSError as error:
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+                report("upgrade", error)
+
+    def _message(self) -> Handover:
+        control = self._control
+        return Handover(
+            listen=self._listen,
+            sockets=self._workers.sockets(),
+            unit_key=self._unit_key,
+            folder=str(self._folder),
+            control=None if control is None else control.heir(),
+            workers=self._workers.heirs(),
+        )
+
+    # ---- the end --------------------------------------------------------------------------------------
 
     async def _stop(self) -> None:
         """Workers drain first, so that what they observed still reaches the control process."""
-        for listening in self._sockets:
-            listening.close()
-        workers = [process for name, process in self._running.items() if name != "control"]
-        await self._end(workers, self._settings.drain + 5.0)
-        await self._end(
-            [process for name, process in self._running.items() if name == "control"], CONTROL_GRACE
-        )
+        await self._workers.end()
+        if self._control is not None:
+            await end([self._control], CONTROL_GRACE)
 
-    async def _end(self, processes: list[asyncio.subprocess.Process], grace: float) -> None:
-        for process in processes:
-            if process.returncode is None:
-                process.terminate()
-        waits = [asyncio.wait_for(process.wait(), grace) for process in processes]
-        results = await asyncio.gather(*waits, return_exceptions=True)
-        for process, result in zip(processes, results, strict=True):
-            if isinstance(result, TimeoutError) and process.returncode is None:
-                log("error", "process did not end in time and was killed", pid=process.pid)
-                process.kill()
-                await process.wait()
+
+def _identity(path: Path) -> tuple[int, ...] | None:
+    """What changes when the file does; None while it is not there."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 async def supervise(config: Path, workers: int | None) -> None:
     """Load the configuration and run. Raises ConfigError."""
     settings = load(config)
     os.environ.setdefault("PYTHONUNBUFFERED", "1")
-    await Supervisor(settings, config, workers or settings.workers).run()
+    raise_descriptor_limit()
+    inherited = handover.inherited(os.environ)
+    await Supervisor(settings, config, workers or settings.workers, inherited).run()
+
+
+def check_succession(config: Path, listening: str) -> None:
+    """Whether a supervisor started now could take over from the one at `listening`. Raises ConfigError.
+
+    Imports what the processes need, so that a program that is half installed fails here and not there.
+    """
+    settings = load(config)
+    certificates.read(settings.downstream.tls)
+    if str(settings.listen) != listening:
+        for one in sockets.bind(settings.listen, 1):
+            one.close()
+        sockets.remove(settings.listen)
+    for module in ("gateway.process", "gateway.serving", "control"):
+        if importlib.util.find_spec(module) is None:
+            raise ConfigError("program", module, "install it whole")
+    importlib.import_module("gateway.serving")

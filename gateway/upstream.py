@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Protocol, cast
 from domain.errors import UpstreamProtocolError
 from domain.observation import Outcome
 from gateway.chunks import ChunkDecoder, ChunkError
-from gateway.head import MAX_HEAD, NO_LENGTH, ResponseHead
+from gateway.head import ResponseHead
+from gateway.message import NO_LENGTH
 
 if TYPE_CHECKING:
     from gateway.pool import Pool
@@ -55,10 +56,10 @@ class Recipient(Protocol):
     def ended(self) -> None:
         """The body is whole."""
 
-    def failed(self, outcome: Outcome, reason: str, *, unanswered_reuse: bool) -> None:
+    def failed(self, outcome: Outcome, reason: str, *, unanswered: bool) -> None:
         """No whole answer will come.
 
-        `unanswered_reuse`: a connection that had served before died without a byte of an answer.
+        `unanswered`: not a byte of an answer came, so what may be done twice can be asked again.
         """
 
     def upload_paused(self) -> None: ...
@@ -136,11 +137,13 @@ class UpstreamConnection(asyncio.Protocol):
     def fail(self, outcome: Outcome, reason: str) -> None:
         """Drop the connection and tell the recipient why."""
         recipient = self.recipient
-        unanswered = self.served > 0 and not self._heard and outcome is Outcome.PROTOCOL
+        unanswered = not self._heard and outcome is Outcome.PROTOCOL
         self.recipient = None
         self._drop()
+        if outcome.blames_the_arm:
+            self._pool.observed(False)
         if recipient is not None:
-            recipient.failed(outcome, reason, unanswered_reuse=unanswered)
+            recipient.failed(outcome, reason, unanswered=unanswered)
 
     def _drop(self) -> None:
         if self.open:
@@ -151,7 +154,39 @@ class UpstreamConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         state = self._state
         if state == _HEAD:
-            self._receive_head(data)
+            recipient = self.recipient
+            if self._held or self._interims or recipient is None:
+                self._receive_more(data)
+                return
+            pool = self._pool
+            head = pool.grammar.last
+            if head is None or not data.startswith(head.raw):
+                try:
+                    head = pool.grammar.read(data)
+                except UpstreamProtocolError as error:
+                    self._heard = True
+                    self.fail(Outcome.PROTOCOL, error.reason)
+                    return
+                if head is None:
+                    self._heard = True
+                    self._held = data
+                    return
+            end = head.end
+            if len(data) - end != head.final_length or recipient.is_head:
+                self._receive_answer(recipient, head, data[end:])
+                return
+            self.recipient = None
+            self.served += 1
+            if head.keep_alive and self.open and not recipient.streams_upload:
+                self._state = _IDLE
+                if self.paused:
+                    self.resume()
+                pool.release(self)
+            else:
+                self._drop()
+            if head.status >= 500 or pool.outlier.errors:
+                pool.observed(head.status < 500)
+            recipient.answered(head, data[end:])
         elif state == _LENGTH:
             self._receive_length(data)
         elif state == _CHUNKED:
@@ -163,39 +198,31 @@ class UpstreamConnection(asyncio.Protocol):
         else:
             self.abort()
 
-    def _receive_head(self, data: bytes) -> None:
+    def _receive_more(self, data: bytes) -> None:
+        """More of a head, or the head after an interim one."""
         self._heard = True
         if self._held:
             data = self._held + data
             self._held = b""
-        end = data.find(b"\r\n\r\n")
-        if end < 0:
-            if len(data) > MAX_HEAD:
-                self.fail(Outcome.PROTOCOL, f"its response head is over {MAX_HEAD} bytes")
-            elif not data.startswith(b"HTTP/1."[: len(data)]):
-                self.fail(Outcome.PROTOCOL, "its response does not begin with HTTP/1.")
-            else:
-                self._held = data
-            return
         try:
-            head = self._pool.grammar.parse(data[:end])
+            head = self._pool.grammar.read(data)
         except UpstreamProtocolError as error:
             self.fail(Outcome.PROTOCOL, error.reason)
             return
-        recipient = self.recipient
-        if recipient is None:
+        if head is None:
+            self._held = data
+        elif self.recipient is None:
             self.abort()
-            return
+        else:
+            self._receive_answer(self.recipient, head, data[head.end :])
+
+    def _receive_answer(self, recipient: Recipient, head: ResponseHead, body: bytes) -> None:
+        self._heard = True
         self.head = head
-        if len(data) - end - 4 == head.final_length and not recipient.is_head:
-            self._finish_whole(recipient, head, data[end + 4 :], surplus=False)
-            return
         status = head.status
         if status < 200:
-            self._receive_interim(recipient, head, data[end + 4 :])
-            return
-        body = data[end + 4 :]
-        if recipient.is_head or status == 204 or status == 304:
+            self._receive_interim(recipient, head, body)
+        elif recipient.is_head or status == 204 or status == 304:
             self._finish_whole(recipient, head, b"", surplus=bool(body))
         elif head.chunked:
             self._state = _CHUNKED
@@ -210,8 +237,8 @@ class UpstreamConnection(asyncio.Protocol):
                 recipient.piece(body)
         else:
             left = head.content_length - len(body)
-            if left < 0:
-                self._finish_whole(recipient, head, body[:left], surplus=True)
+            if left <= 0:
+                self._finish_whole(recipient, head, body[: head.content_length], surplus=left < 0)
                 return
             self._state = _LENGTH
             self._left = left
@@ -229,7 +256,7 @@ class UpstreamConnection(asyncio.Protocol):
             if head.status != 100:
                 recipient.interim(head)
             if rest:
-                self._receive_head(rest)
+                self._receive_more(rest)
 
     def _receive_length(self, data: bytes) -> None:
         recipient = self.recipient
@@ -280,6 +307,8 @@ class UpstreamConnection(asyncio.Protocol):
         self.head = None
         self._chunks = None
         self.served += 1
+        if head is not None and (head.status >= 500 or self._pool.outlier.errors):
+            self._pool.observed(head.status < 500)
         if surplus or unfinished_upload or head is None or not head.keep_alive or not self.open:
             self._drop()
         else:

@@ -14,20 +14,31 @@ import secrets
 import socket
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from domain.errors import ConfigError
-from domain.observation import Observation, Outcome
+from domain.observation import Observation, Outcome, Pair
 from domain.routing import Arm
 from domain.snapshot import Snapshot
-from gateway.boot import Boot
+from gateway.access_log import AccessLog
+from gateway.boot import Boot, NewCertificates, Order, ReopenLogs
+from gateway.certificates import ServerTls
 from gateway.client import ClientConnection
+from gateway.concurrency import Gate, Total
 from gateway.counters import Counters
-from gateway.head import RequestGrammar, RequestHead
+from gateway.exchange import OVERHEAD_SAMPLE, Exchange
+from gateway.head import RequestGrammar
+from gateway.listener import Listener
 from gateway.log import log, report
+from gateway.message import RequestMessage
 from gateway.mirror import Mirror
-from gateway.pool import Pools
-from gateway.service import ServedEndpoint, Services, upstreams
+from gateway.origin import Origin
+from gateway.servers import Pools
+from gateway.pressure import Pressure, Stage
+from gateway.resident import raise_descriptor_limit, resident_bytes, trimmer
+from gateway.service import ServedEndpoint, ServedVersion, Services, upstreams
+from gateway.watched import WatchedExchange
 from routing.exposure import FlagContext
 from routing.table import RoutingTable
 from shadow.link import Link
@@ -43,17 +54,26 @@ FLUSH_AFTER = 0.003
 """Seconds that a finished pair waits for others to travel with."""
 COUNTS_EVERY = 5
 """Ticks between batches that carry only counts."""
-OVERHEAD_SAMPLE = 16
-"""Of so many requests the gateway's own time is measured for one."""
+LOOK_EVERY = 5
+"""Ticks between looks at memory."""
 LISTEN_ON = 0.2
 """Seconds a draining worker still accepts, until load balancers and the kernel's queue have noticed."""
+DRAIN_GRACE = 1.0
+"""Seconds a kept-alive connection may be idle while its worker drains or is short of memory."""
+WAIT_FOR_SNAPSHOT = 15.0
+"""Seconds a successor waits for the true state before it serves incumbents only."""
+SPARE_DESCRIPTORS = 32
+"""File descriptors that are no connection's."""
+MOST_CONNECTIONS = 20_000
+"""Clients' connections of one worker, unless configured."""
+ROOM_FOR_OTHERS = 0.02
+"""Share of the connections that is freed of idle ones at a time, when others wait for a place."""
 
-_MIRRORS = {Outcome.OVERSIZE: "paired", Outcome.TIMEOUT: "timeout"}
 _FAULTS_OF_OURS = frozenset((Outcome.ABANDONED, Outcome.OVERLOAD))
 
 
 class Worker:
-    """See gateway.exchange.Worker for what exchanges use of it."""
+    """See gateway.host.Host for what exchanges use of it."""
 
     def __init__(self, boot: Boot, loop: asyncio.AbstractEventLoop) -> None:
         self.clock = time.monotonic
@@ -63,13 +83,24 @@ class Worker:
         self.unit_hash = hashlib.blake2b(digest_size=8, key=boot.unit_key)
         self.clients: set[ClientConnection] = set()
         self.draining = False
-        self.drain_grace = 1.0
+        self.drain_grace = DRAIN_GRACE
+        limits = boot.downstream.limits
+        self.timeouts = boot.downstream.timeouts
+        self.gates: dict[str, Gate] = {}
+        self.access = _access_log(boot)
+        self.exchange: type[Exchange] = Exchange
+        self.sheds_requests = False
+        self._total = Total(limits.max_in_flight)
+        self._pressure = None if limits.memory is None else Pressure(limits.memory)
+        self._stage = Stage.NOTHING
+        self._give_back = trimmer()
+        self._leaving = False
         self._boot = boot
         self._loop = loop
         self._session = secrets.token_hex(8)
         self._request_prefix = self._session.encode() + b"-"
         self._requests = 0
-        self._samples = 0
+        self.until_sample = OVERHEAD_SAMPLE
         self._ticks = 0
         self._tasks = Tasks(report)
         self._pools = Pools(loop, self._tasks, self.clock)
@@ -78,7 +109,8 @@ class Worker:
         self._flushing = False
         self._ending = False
         self._drained = asyncio.Event()
-        self._server: asyncio.Server | None = None
+        self._listener: Listener | None = None
+        self._informed = asyncio.Event()
         self._next_tick: asyncio.TimerHandle | None = None
         self.services = self._compiled(boot.snapshot, {})
         self.grammar = RequestGrammar(self.services.interest)
@@ -99,10 +131,6 @@ class Worker:
         self._requests += 1
         return b"%b%x" % (self._request_prefix, self._requests)
 
-    def samples_overhead(self) -> bool:
-        self._samples += 1
-        return self._samples % OVERHEAD_SAMPLE == 0
-
     def current(self, service: ServedEndpoint) -> ServedEndpoint:
         return self.services.by_name.get(service.endpoint.name, service)
 
@@ -114,28 +142,30 @@ class Worker:
     def _send_mirrors(self) -> None:
         mirrors, self._later = self._later, []
         for mirror in mirrors:
-            mirror.send()
+            if self._stage:
+                mirror.failed(Outcome.OVERLOAD, "mirrors are shed", unanswered=False)
+            else:
+                mirror.send()
 
     def observe(
-        self,
-        service: ServedEndpoint,
-        arm: Arm,
-        observation: Observation,
-        pending: PendingPair | None,
-        *,
-        mirrored: bool,
-    ) -> None:
-        outcome = observation.outcome
+        self, service: ServedEndpoint, version: ServedVersion, observation: Observation, pending: PendingPair | None
+    ) -> None:  # fmt: skip
+        """See gateway.host.Host."""
+        arm = version.arm
         if arm is Arm.CANDIDATE and service.breaker.record(observation):
             self._breaker_opened(service, observation)
-        if mirrored:
-            ended = "paired" if outcome is Outcome.ANSWERED else _MIRRORS.get(outcome, "failed")
-            self.counters.mirror(service.endpoint.name, ended)
-        if pending is None:
-            return
-        pair = pending.observe(arm, observation)
-        if pair is None:
-            return
+        if pending is not None:
+            pair = pending.observe(arm, observation)
+            if pair is not None:
+                self._hand_over(pair)
+
+    def repeated(self, observation: Observation, pending: PendingPair) -> None:
+        """See gateway.host.Host."""
+        pair = pending.repeated(observation)
+        if pair is not None:
+            self._hand_over(pair)
+
+    def _hand_over(self, pair: Pair) -> None:
         for side in (pair.incumbent, pair.candidate):
             # Identity first: an enum's hash is a call in Python, and nearly all are answered.
             if side.outcome is not Outcome.ANSWERED and side.outcome in _FAULTS_OF_OURS:
@@ -146,8 +176,9 @@ class Worker:
             self._flushing = True
             self._loop.call_later(FLUSH_AFTER, self._flush)
 
-    def context(self, service: ServedEndpoint, head: RequestHead, peer: str) -> FlagContext:
-        values = head.values or {}
+    def context(self, service: ServedEndpoint, message: RequestMessage, peer: str) -> FlagContext:
+        """See gateway.host.Host."""
+        values = message.values or {}
         fields = [
             (field, values[header].decode("utf-8", "replace"))
             for field, header in service.context_fields
@@ -155,13 +186,43 @@ class Worker:
         ]
         return FlagContext.of(fields, remote_address=peer or None, current_time=datetime.now(UTC))
 
+    # ---- clients come and go --------------------------------------------------------------------------
+
+    def welcome(self, origin: Origin) -> ClientConnection:
+        """See gateway.listener.Host."""
+        return ClientConnection(self, origin)
+
+    def left(self, client: ClientConnection) -> None:
+        """`client`'s connection is lost."""
+        self.clients.discard(client)
+        if self._listener is not None:
+            self._listener.left(client)
+
+    def event(self, name: str, count: int = 1) -> None:
+        """Count something that is no answer; see docs/metrics.md for the names."""
+        self._outbox.note(name, count)
+
     # ---- snapshots ------------------------------------------------------------------------------------
 
     def _compiled(self, snapshot: Snapshot, previous: Mapping[str, ServedEndpoint]) -> Services:
         table = RoutingTable(snapshot, random.random)
         services = Services(table, self._pools, self.counters, previous)
         self._pools.retain(upstreams(table))
+        self._open_gates(snapshot)
         return services
+
+    def _open_gates(self, snapshot: Snapshot) -> None:
+        """Bounds go on over snapshots, with what is in flight."""
+        gates: dict[str, Gate] = {}
+        for endpoint in snapshot.endpoints:
+            bounded = endpoint.max_in_flight is not None or endpoint.adaptive
+            if bounded or self._total.limit is not None:
+                gate = self.gates.get(endpoint.name) or Gate(self._total)
+                gate.configure(endpoint.max_in_flight, adaptive=endpoint.adaptive)
+                gates[endpoint.name] = gate
+        self.gates = gates
+        watched = gates or self.access is not None
+        self.exchange = WatchedExchange if watched else Exchange
 
     def _publish(self, message: Publish) -> None:
         if message.snapshot.generation > self.services.generation:
@@ -173,6 +234,8 @@ class Worker:
                 return
             self.services = services
             self.grammar = RequestGrammar(services.interest)
+            self._shed_requests()
+        self._informed.set()
         self._link.say(Applied(self.services.generation))
 
     def _greeting(self) -> list[FromWorker]:
@@ -211,29 +274,90 @@ class Worker:
             client.tick(now)
         self._ticks += 1
         if self._ticks % COUNTS_EVERY == 0:
+            self.counters.settle()
+            if self.access is not None and (lost := self.access.take_lost()):
+                self.event("access_lines_lost", lost)
             self._link.flush()
+        if self._pressure is not None and self._ticks % LOOK_EVERY == 0:
+            self._relieve(self._pressure)
+        if self._listener is not None and self._listener.full:
+            self._make_room(now)
         if self._ending and not self.clients:
             self._drained.set()
 
+    def _make_room(self, now: float) -> None:
+        """Nobody is kept out by a connection that is idle: those that were it longest go."""
+        idle = sorted((client for client in self.clients if client.idles), key=lambda c: c.quiet_since)
+        for client in idle[: 1 + int(ROOM_FOR_OTHERS * len(self.clients))]:
+            if now - client.quiet_since > TICK:
+                self.event("closed_for_room")
+                client.give_up()
+
+    def _relieve(self, pressure: Pressure) -> None:
+        """Shed what the pressure on memory asks for."""
+        resident = resident_bytes()
+        stage = pressure.look(resident)
+        if stage and self._ticks % (4 * LOOK_EVERY) == 0:
+            self._give_back()
+        if stage is self._stage:
+            return
+        log("warning", "memory pressure", sheds=stage.name.lower(), resident=resident)
+        self.event(f"shedding_{stage.name.lower()}")
+        self._stage = stage
+        self.draining = self._leaving or stage >= Stage.KEEP_ALIVE
+        self._shed_requests()
+        if self._listener is not None:
+            self._listener.hold(held=stage >= Stage.CONNECTIONS)
+
+    def _shed_requests(self) -> None:
+        """While requests are shed no path leads to a service: an answered request pays nothing for it."""
+        self.sheds_requests = self._stage >= Stage.REQUESTS
+        served = () if self.sheds_requests else self.services.by_name.values()
+        self.services.by_path = {service.endpoint.path.encode(): service for service in served}
+
+    def obey(self, order: Order) -> None:
+        """Do what the supervisor says."""
+        match order:
+            case NewCertificates(certificates):
+                if self._listener is not None:
+                    self._listener.tls = ServerTls(certificates)
+            case ReopenLogs():
+                if self.access is not None:
+                    self.access.reopen()
+
     def drain(self) -> None:
         """Begin to end: accept a moment longer, close each connection with its next answer."""
-        if not self.draining:
-            self.draining = True
+        if not self._leaving:
+            self._leaving = self.draining = True
             self._tasks.spawn(self._watch_drain(), "drain")
 
     async def _watch_drain(self) -> None:
         await asyncio.sleep(LISTEN_ON)
-        if self._server is not None:
-            self._server.close()
+        if self._listener is not None:
+            self._listener.close()
         self._ending = True
         await asyncio.sleep(self._boot.drain)
         self._drained.set()
 
     async def start(self, listening: socket.socket) -> None:
         """Serve the connections of `listening`."""
-        loop = self._loop
-        self._server = await loop.create_server(lambda: ClientConnection(self), sock=listening, backlog=4096)
+        downstream = self._boot.downstream
+        self._listener = Listener(
+            listening,
+            downstream,
+            self,
+            connections=downstream.limits.connections or _affordable_connections(),
+            loop=self._loop,
+            tasks=self._tasks,
+            tls=ServerTls(self._boot.certificates) if self._boot.certificates else None,
+        )
+        if self.access is not None:
+            self.access.start()
         self._link.start()
+        if self._boot.waits:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._informed.wait(), WAIT_FOR_SNAPSHOT)
+        self._listener.start()
         self._tick()
 
     async def drained(self) -> None:
@@ -242,8 +366,8 @@ class Worker:
 
     async def stop(self) -> None:
         """Close everything; what the control process has not got yet is sent if it is there."""
-        if self._server is not None:
-            self._server.close()
+        if self._listener is not None:
+            self._listener.close()
         if self._next_tick is not None:
             self._next_tick.cancel()
         for client in tuple(self.clients):
@@ -251,3 +375,15 @@ class Worker:
         await self._link.close()
         self._pools.close()
         await self._tasks.cancel()
+        if self.access is not None:
+            self.access.close()
+
+
+def _access_log(boot: Boot) -> AccessLog | None:
+    settings = boot.downstream.access_log
+    return None if settings is None else AccessLog(settings, random.random)
+
+
+def _affordable_connections() -> int:
+    """Half of the file descriptors: each client may need a connection to a model server."""
+    return max(1, min(MOST_CONNECTIONS, (raise_descriptor_limit() - SPARE_DESCRIPTORS) // 2))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import replace
 from urllib.parse import urlsplit
 
-from domain.routing import Upstream, Version
+from domain.routing import Balance, Upstream, Version
 from settings import units, values
+from settings.policy import policy
 from settings.reader import Section
 
 URL = "write http://host:port or https://host:port, with a path prefix if the server wants one"
@@ -61,7 +63,14 @@ def version(section: Section) -> Version | None:
     for one, count in Counter(upstreams).items():
         if count > 1:
             section.refuse("urls", str(one), "name each URL once")
-    return Version(name, upstreams, path) if name is not None and upstreams else None
+    balance = Balance(section.take("balance", values.choice(*Balance), Balance.LEAST_IN_FLIGHT.value))
+    treated = policy(section)
+    if section.holds("tls") and not all(one.tls for one in upstreams):
+        plain = next(str(one) for one in upstreams if not one.tls)
+        section.refuse("tls", section.given("tls"), f"{plain} is not TLS: write https in every URL")
+    if name is None or not upstreams:
+        return None
+    return Version(name, tuple(replace(one, policy=treated) for one in upstreams), path, balance)
 
 
 def _version_name(value: object) -> str:

@@ -36,6 +36,7 @@ class Outbox:
         self._sequence = 0
         self._on_the_way: deque[tuple[int, bytes]] = deque()
         self._dropped: dict[str, int] = {}
+        self._events: dict[str, int] = {}
 
     def __repr__(self) -> str:
         return f"<Outbox pairs={len(self._pairs)} bytes={self._bytes} on_the_way={len(self._on_the_way)}>"
@@ -64,6 +65,10 @@ class Outbox:
         """Count what was lost elsewhere, to be reported with the next batch."""
         self._dropped[reason] = self._dropped.get(reason, 0) + count
 
+    def note(self, event: str, count: int = 1) -> None:
+        """Count what happened to clients' connections, to be reported with the next batch."""
+        self._events[event] = self._events.get(event, 0) + count
+
     def cut(self, counts: Counts) -> bytes:
         """The next batch as a frame: as many pairs as fit, oldest first, and `counts`. Only when `room`."""
         pairs: list[Pair] = []
@@ -75,8 +80,10 @@ class Outbox:
         self._bytes -= size
         self._sequence += 1
         requests, overhead, mirrors = counts
-        batch = Batch(self._session, self._sequence, pairs, requests, overhead, mirrors, self._dropped)
-        self._dropped = {}
+        batch = Batch(
+            self._session, self._sequence, pairs, requests, overhead, mirrors, self._dropped, self._events
+        )
+        self._dropped, self._events = {}, {}
         data = frame(batch)
         self._on_the_way.append((self._sequence, data))
         return data

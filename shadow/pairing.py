@@ -1,12 +1,14 @@
-"""Joining the two observations of one request, in bounds.
+"""Joining the observations of one request, in bounds.
 
 The problem: a candidate that hangs, floods or dies must cost the gateway a bounded amount of memory and
 the client nothing. The guarantee: at most `max_in_flight` pairs are open and at most `max_bytes` of bodies
 are held for them per endpoint and worker; what does not fit is dropped and counted, never queued. Each open
-pair ends, because each of its two sides ends by the endpoint's timeout.
+pair ends, because each of its sides ends by the endpoint's timeout.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 from domain.observation import Observation, Pair
 from domain.routing import Arm
@@ -79,32 +81,50 @@ class Capture:
         return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
 
 
+class Asked(NamedTuple):
+    """What was asked: the first fields of a Pair."""
+
+    request_id: str
+    endpoint: str
+    unit: int
+    generation: int
+    served: Arm
+    at: float
+
+
+class Kept(NamedTuple):
+    """What is kept of the request: the last fields of a Pair."""
+
+    request: bytes = b""
+    request_media: str = ""
+    cohorts: tuple[str | None, ...] = ()
+
+
+NOTHING_KEPT = Kept()
+
+
 class PendingPair:
     """A mirrored request of which at least one side has not ended.
 
-    `limit` bounds one side's body in bytes; `size` is what the request itself holds.
+    `limit` bounds one side's body in bytes; `size` is what the request itself holds; with `repeats` the
+    incumbent is asked a second time, and the pair waits for that too.
     """
 
-    __slots__ = (
-        "_budget", "_candidate", "_held", "_incumbent", "at", "endpoint", "generation", "limit", "request_id",
-        "served", "unit",
-    )  # fmt: skip
+    __slots__ = ("_asked", "_budget", "_candidate", "_held", "_incumbent", "_repeat", "kept", "limit", "repeats")
 
     def __init__(
-        self, *, budget: Budget, size: int, limit: int, request_id: str, endpoint: str, unit: int,
-        generation: int, served: Arm, at: float,
+        self, budget: Budget, size: int, limit: int, asked: Asked, kept: Kept = NOTHING_KEPT,
+        *, repeats: bool = False,
     ) -> None:  # fmt: skip
         self._budget = budget
         self._held = size
+        self._asked = asked
         self._incumbent: Observation | None = None
         self._candidate: Observation | None = None
+        self._repeat: Observation | None = None
+        self.kept = kept
         self.limit = limit
-        self.request_id = request_id
-        self.endpoint = endpoint
-        self.unit = unit
-        self.generation = generation
-        self.served = served
-        self.at = at
+        self.repeats = repeats
 
     def hold(self, size: int) -> bool:
         """Take `size` more bytes of the budget for this pair, if they are there."""
@@ -112,6 +132,11 @@ class PendingPair:
             return False
         self._held += size
         return True
+
+    def keeps(self, body: bytes) -> bool:
+        """Whether an answer's whole `body` has room in this pair; then it is taken."""
+        size = len(body)
+        return size <= self.limit and self.hold(size)
 
     def floods(self, arm: Arm, size: int) -> bool:
         """Whether `size` bytes from the candidate are far too many, seen against the incumbent's answer.
@@ -124,7 +149,7 @@ class PendingPair:
         return size > FLOOD_FACTOR * len(self._incumbent.body)
 
     def observe(self, arm: Arm, observation: Observation) -> Pair | None:
-        """One side ended; the Pair once both have. An arm's first observation stands."""
+        """One side ended; the Pair once all have. An arm's first observation stands."""
         if arm is Arm.INCUMBENT:
             if self._incumbent is not None:
                 return None
@@ -133,16 +158,19 @@ class PendingPair:
             if self._candidate is not None:
                 return None
             self._candidate = observation
-        if self._incumbent is None or self._candidate is None:
+        return self._whole()
+
+    def repeated(self, observation: Observation) -> Pair | None:
+        """The incumbent's second answer came, or failed; the Pair when it was what was missing."""
+        if self._repeat is not None:
+            return None
+        self._repeat = observation
+        return self._whole()
+
+    def _whole(self) -> Pair | None:
+        incumbent, candidate, repeat = self._incumbent, self._candidate, self._repeat
+        if incumbent is None or candidate is None or (self.repeats and repeat is None):
             return None
         self._budget.close(self._held)
-        return Pair(
-            request_id=self.request_id,
-            endpoint=self.endpoint,
-            unit=self.unit,
-            generation=self.generation,
-            served=self.served,
-            at=self.at,
-            incumbent=self._incumbent,
-            candidate=self._candidate,
-        )
+        # As tuples are made, in one call: it happens once a mirrored request.
+        return tuple.__new__(Pair, (*self._asked, incumbent, candidate, repeat, *self.kept))

@@ -62,7 +62,7 @@ class Hello(msgspec.Struct, frozen=True, tag=True):
 class Batch(msgspec.Struct, frozen=True, tag=True):
     """Pairs in the order they completed, and metric deltas.
 
-    `dropped` counts what the bounds cost, by reason.
+    `dropped` counts what the bounds cost, by reason; `events` what happened to clients' connections.
     """
 
     session: str
@@ -72,6 +72,7 @@ class Batch(msgspec.Struct, frozen=True, tag=True):
     overhead: list[OverheadCounts]
     mirrors: list[MirrorCounts]
     dropped: dict[str, int]
+    events: dict[str, int] = {}
 
 
 class Applied(msgspec.Struct, frozen=True, tag=True):

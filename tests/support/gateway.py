@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -12,9 +11,12 @@ from pathlib import Path
 from domain.observation import Pair
 from domain.routing import FULL_WEIGHT, Mode, Upstream, Version
 from domain.snapshot import Endpoint, Snapshot, UnitKind, UnitSource
+from gateway import sockets
 from gateway.boot import Boot
+from gateway.certificates import Certificate
 from gateway.client import ClientConnection
 from gateway.worker import Worker
+from settings.schema import Address, Downstream, UnixAddress
 from shadow.wire import (
     Acknowledged,
     Applied,
@@ -28,6 +30,7 @@ from shadow.wire import (
 )
 
 PATH = "/v2/models/rain/infer"
+LOOPBACK = Address("127.0.0.1", 0)
 
 
 def version(name: str, *ports: int) -> Version:
@@ -211,24 +214,32 @@ async def eventually(condition: Callable[[], object], what: str) -> None:
 
 @asynccontextmanager
 async def gateway(
-    folder: Path, *endpoints: Endpoint, flags: bytes | None = None, control: bool = True, drain: float = 5.0
+    folder: Path,
+    *endpoints: Endpoint,
+    flags: bytes | None = None,
+    control: bool = True,
+    drain: float = 5.0,
+    downstream: Downstream | None = None,
+    certificates: tuple[Certificate, ...] = (),
+    address: Address | UnixAddress = LOOPBACK,
 ) -> AsyncIterator[Running]:
     """A worker that serves `endpoints`, with (unless `control` is False) a Control that it is linked to."""
     snapshot = build(endpoints, flags=flags)
-    listening = socket.socket()
-    listening.bind(("127.0.0.1", 0))
-    listening.listen(128)
-    listening.setblocking(False)
+    (listening,) = sockets.bind(address, 1)
+    name = listening.getsockname()
     far_end = Control(folder / "link.sock")
     if control:
         await far_end.start()
-    boot = Boot(0, listening.fileno(), str(far_end.path), drain, b"k" * 32, snapshot)
+    boot = Boot(
+        0, listening.fileno(), str(far_end.path), drain, b"k" * 32, snapshot,
+        downstream or Downstream(), certificates,
+    )  # fmt: skip
     worker = Worker(boot, asyncio.get_running_loop())
     await worker.start(listening)
     if control:
         await eventually(lambda: far_end.heard, "the worker is linked")
     try:
-        yield Running(worker, listening.getsockname()[1], far_end)
+        yield Running(worker, name[1] if isinstance(name, tuple) else 0, far_end)
     finally:
         await worker.stop()
         await far_end.stop()

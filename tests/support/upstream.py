@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable
 
 from gateway.chunks import ChunkDecoder
@@ -64,8 +65,9 @@ async def hang_up(heard: Heard, reader: asyncio.StreamReader, writer: asyncio.St
 class ScriptedUpstream:
     """`answer` may be replaced at any time; `heard` holds every request; `connections` counts the opened."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Answer, *, tls: ssl.SSLContext | None = None) -> None:
         self.answer = answer
+        self.tls = tls
         self.heard: list[Heard] = []
         self.connections = 0
         self.port = 0
@@ -81,7 +83,7 @@ class ScriptedUpstream:
         await self.stop()
 
     async def start(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=self.tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:

@@ -5,8 +5,16 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from tests.support.gateway import PATH, endpoint, gateway, post
+from tests.support.grammars import GRAMMARS, use
 from tests.support.upstream import Heard, ScriptedUpstream, response, saying
+
+
+@pytest.fixture(autouse=True, params=GRAMMARS)
+def _grammar(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, request.param)
 
 
 async def _forwarded(folder: Path, request: bytes) -> Heard:

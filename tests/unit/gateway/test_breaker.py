@@ -15,7 +15,7 @@ from domain.routing import Arm, Upstream, Version
 from domain.snapshot import Endpoint, Snapshot, UnitKind, UnitSource
 from gateway.breaker import Breaker
 from gateway.counters import Counters
-from gateway.pool import Pools
+from gateway.servers import Pools
 from gateway.service import ServedEndpoint, Services
 from routing.table import RoutingTable
 from shadow.tasks import Tasks

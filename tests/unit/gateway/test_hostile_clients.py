@@ -398,7 +398,7 @@ def test_long_names_are_not_remembered() -> None:
     grammar = RequestGrammar()
     for number in range(300):
         grammar.parse(b"GET /x HTTP/1.1\r\nHost: m\r\n%b%d: 1" % (b"n" * 60_000, number))
-    assert sum(map(len, grammar._fields._names)) < 1_000_000
+    assert sum(map(len, grammar._names.kinds)) < 1_000_000
 
 
 @pytest.mark.parametrize(
@@ -501,8 +501,8 @@ def test_a_draining_worker_without_clients_still_accepts_for_a_moment(tmp_path: 
                 worker.drain()
                 draining = Tasks(report).spawn(worker.drained(), "draining")
                 await asyncio.sleep(0.1)
-                assert worker._server is not None
-                assert not (draining.done() and worker._server.is_serving())
+                assert not draining.done()
+                assert b" 200 OK" in await running.ask(post())
                 await draining
 
     _run(scenario)

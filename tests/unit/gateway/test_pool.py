@@ -4,168 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import cast
 
 import pytest
 
 from domain.observation import Outcome
-from domain.routing import Upstream, Version
-from gateway.head import ResponseHead
-from gateway.pool import IDLE_LIMIT, MAX_CONNECTIONS, MAX_WAITING, Pool, Pools
-from gateway.upstream import UpstreamConnection
+from domain.routing import ConnectionLimits, Policy, Upstream, Version
+from gateway.pool import IDLE_LIMIT, Pool
 from shadow.tasks import Tasks
 from tests.support.gateway import eventually
-from tests.support.upstream import ScriptedUpstream, response, saying
+from tests.support.pools import ANSWER, SERVER, Asker, Bench, Wire, answer, run
+from tests.support.upstream import ScriptedUpstream, saying
 
-ANSWER = response(b"ok")
-SERVER = Upstream("models", 9001)
-
-
-@dataclass(eq=False)
-class Asker:
-    """A Recipient that keeps what it is told."""
-
-    name: str = "a"
-    abandoned: bool = False
-    is_head: bool = False
-    streams_upload: bool = False
-    connection: UpstreamConnection | None = None
-    bodies: list[bytes] = field(default_factory=list)
-    failures: list[Outcome] = field(default_factory=list)
-
-    def payload(self, authority: bytes, target_prefix: bytes) -> bytes:
-        return b"GET %b/%b HTTP/1.1\r\nhost: %b\r\n\r\n" % (target_prefix, self.name.encode(), authority)
-
-    def connected(self, connection: UpstreamConnection) -> None:
-        self.connection = connection
-
-    def interim(self, head: ResponseHead) -> None: ...
-
-    def answered(self, head: ResponseHead, body: bytes) -> None:
-        self.bodies.append(body)
-
-    def begun(self, head: ResponseHead, *, until_close: bool) -> None: ...
-    def piece(self, data: bytes) -> None: ...
-    def ended(self) -> None: ...
-
-    def failed(self, outcome: Outcome, reason: str, *, unanswered_reuse: bool) -> None:
-        self.failures.append(outcome)
-
-    def upload_paused(self) -> None: ...
-    def upload_resumed(self) -> None: ...
-
-
-class Wire(asyncio.Transport):
-    """A transport without a socket."""
-
-    def __init__(self, protocol: asyncio.Protocol) -> None:
-        super().__init__()
-        self.protocol = protocol
-        self.written = b""
-        self.closed = False
-
-    def write(self, data: object) -> None:
-        self.written += cast("bytes", data)
-
-    def abort(self) -> None:
-        if not self.closed:
-            self.closed = True
-            asyncio.get_running_loop().call_soon(self.protocol.connection_lost, None)
-
-    def pause_reading(self) -> None: ...
-    def resume_reading(self) -> None: ...
-
-
-class Net:
-    """The part of an event loop that a pool uses: each connect waits until the test says how it ends."""
-
-    def __init__(self) -> None:
-        self.connects: list[asyncio.Future[None]] = []
-        self.wires: list[Wire] = []
-        self.at_once = False
-
-    async def create_connection(
-        self, factory: Callable[[], asyncio.Protocol], host: str, port: int, ssl: object = None
-    ) -> tuple[Wire, asyncio.Protocol]:
-        end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.connects.append(end)
-        assert len(self.connects) < 5 * MAX_WAITING, "a pool that connects without end"
-        if self.at_once:
-            end.set_result(None)
-            await asyncio.sleep(0)
-        await end
-        protocol = factory()
-        wire = Wire(protocol)
-        self.wires.append(wire)
-        protocol.connection_made(wire)
-        return wire, protocol
-
-    @property
-    def pending(self) -> list[asyncio.Future[None]]:
-        return [end for end in self.connects if not end.done()]
-
-
-class Bench:
-    """A pool over a Net, at a time that the test sets."""
-
-    def __init__(self) -> None:
-        self.net = Net()
-        self.now = 100.0
-        self.reports: list[BaseException] = []
-        self.tasks = Tasks(lambda name, error: self.reports.append(error))
-        loop = cast("asyncio.AbstractEventLoop", self.net)
-        self.pools = Pools(loop, self.tasks, lambda: self.now)
-        self.pool = self.pools.of(Version("rain-1", (SERVER,))).pools[0]
-
-    def ask(self, name: str = "a", timeout: float = 2.0) -> Asker:
-        asker = Asker(name)
-        self.pool.ask(asker, self.now + timeout, timeout)
-        return asker
-
-    async def settle(self) -> None:
-        for _ in range(20):
-            await asyncio.sleep(0)
-
-    async def connect(self, count: int = 1) -> None:
-        """Let the first `count` pending connects succeed."""
-        await self.settle()
-        for end in self.net.pending[:count]:
-            end.set_result(None)
-        await self.settle()
-
-    async def refuse(self, error: Exception, count: int = 1) -> None:
-        await self.settle()
-        for end in self.net.pending[:count]:
-            end.set_exception(error)
-        await self.settle()
-
-    async def asked(self, count: int) -> list[Asker]:
-        """`count` requests under way, each on its connection."""
-        askers = [self.ask(str(n)) for n in range(count)]
-        await self.connect(count)
-        assert all(asker.connection for asker in askers)
-        return askers
-
-
-def answer(asker: Asker, data: bytes = ANSWER) -> UpstreamConnection:
-    connection = asker.connection
-    assert connection is not None
-    connection.data_received(data)
-    return connection
-
-
-def run(scenario: Callable[[Bench], Awaitable[None]]) -> None:
-    async def bounded() -> None:
-        bench = Bench()
-        try:
-            await asyncio.wait_for(scenario(bench), 20)
-        finally:
-            await bench.tasks.cancel()
-        assert bench.reports == []
-
-    asyncio.run(bounded())
+FEW = replace(SERVER, policy=Policy(connections=ConnectionLimits(max=40, pending=60)))
 
 
 def test_idle_connections_are_taken_last_in_first_out() -> None:
@@ -215,13 +67,28 @@ def test_a_connection_nobody_waits_for_any_more_is_idle() -> None:
     run(scenario)
 
 
-def test_one_refused_connect_fails_one_that_waits() -> None:
+def test_one_refused_connect_fails_one_that_waits_while_another_may_succeed() -> None:
     async def scenario(bench: Bench) -> None:
         askers = [bench.ask() for _ in range(3)]
-        for failed in (1, 2, 3):
-            await bench.refuse(ConnectionRefusedError())
+        for failed in (1, 2):
+            await bench.refuse()
             assert [len(asker.failures) for asker in askers] == [1] * failed + [0] * (3 - failed)
-        assert {asker.failures[0] for asker in askers} == {Outcome.CONNECT}
+        await bench.connect()
+        assert askers[2].connection is not None
+        assert {asker.failures[0] for asker in askers[:2]} == {Outcome.CONNECT}
+
+    run(scenario)
+
+
+def test_when_no_connect_is_left_everybody_who_waits_is_told() -> None:
+    async def scenario(bench: Bench) -> None:
+        askers = [bench.ask() for _ in range(100)]
+        await bench.settle()
+        hanging = len(bench.net.pending)
+        assert hanging < 100, "the rest waits for these"
+        await bench.refuse(TimeoutError(), hanging)
+        assert [asker.failures for asker in askers] == [[Outcome.CONNECT]] * 100
+        assert len(bench.net.connects) == hanging
         assert bench.pool.empty
 
     run(scenario)
@@ -251,31 +118,45 @@ def test_a_refused_connect_spares_who_already_has_a_connection() -> None:
     run(scenario)
 
 
-def test_more_wait_than_may_connect_and_none_is_forgotten() -> None:
-    async def scenario(bench: Bench) -> None:
-        askers = [bench.ask() for _ in range(MAX_CONNECTIONS + 50)]
-        await bench.settle()
-        assert len(bench.net.connects) == MAX_CONNECTIONS
-        await bench.refuse(ConnectionRefusedError(), MAX_CONNECTIONS)
-        assert sum(bool(asker.failures) for asker in askers) == MAX_CONNECTIONS
-        assert len(bench.net.pending) == 50, "somebody connects for who still waits"
-
-    run(scenario)
-
-
 def test_connections_and_waiting_are_bounded() -> None:
     async def scenario(bench: Bench) -> None:
-        busy = await bench.asked(MAX_CONNECTIONS)
-        waiting = [bench.ask() for _ in range(MAX_WAITING)]
+        busy = await bench.asked(40)
+        waiting = [bench.ask() for _ in range(60)]
         await bench.settle()
-        assert len(bench.net.connects) == MAX_CONNECTIONS
-        assert bench.pool.in_flight == MAX_CONNECTIONS + MAX_WAITING
-        assert bench.ask().failures == [Outcome.OVERLOAD]
+        assert len(bench.net.connects) == 40
+        assert bench.pool.in_flight == 100
+        refused = bench.ask()
+        assert refused.failures == [Outcome.OVERLOAD]
+        assert refused.reasons == ["60 requests wait for http://10.0.0.1:9001 already"]
         assert not any(asker.failures for asker in waiting)
         answer(busy[0])
         assert bench.ask().failures == [], "one place is free again"
 
-    run(scenario)
+    run(scenario, FEW)
+
+
+def test_who_leaves_makes_room_at_once() -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.asked(40)
+        waiting = [bench.ask() for _ in range(60)]
+        waiting[30].abandoned = True
+        bench.pool.leave(waiting[30])
+        assert bench.pool.in_flight == 99
+        assert bench.ask().failures == []
+        assert bench.ask().failures == [Outcome.OVERLOAD]
+
+    run(scenario, FEW)
+
+
+def test_who_left_without_a_word_takes_nobodys_place() -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.asked(40)
+        for _ in range(60):
+            bench.ask().abandoned = True
+        assert bench.ask().failures == []
+        assert bench.pool.in_flight == 41
+
+    run(scenario, FEW)
 
 
 def test_a_deadline_is_told_to_who_waits_and_to_who_was_sent() -> None:
@@ -329,7 +210,7 @@ def test_a_connection_that_never_served_teaches_nothing() -> None:
         gone = bench.ask()
         gone.abandoned = True
         await bench.connect()
-        cast("Wire", bench.net.wires[0]).protocol.connection_lost(None)
+        bench.net.wires[0].protocol.connection_lost(None)
         (asker,) = await bench.asked(1)
         connection = answer(asker)
         bench.pool.tick(bench.now + IDLE_LIMIT - 0.1)
@@ -340,7 +221,7 @@ def test_a_connection_that_never_served_teaches_nothing() -> None:
 
 def test_a_lost_connection_makes_room_for_who_waits() -> None:
     async def scenario(bench: Bench) -> None:
-        busy = await bench.asked(MAX_CONNECTIONS)
+        busy = await bench.asked(40)
         waiting = bench.ask()
         await bench.settle()
         connection = busy[0].connection
@@ -350,7 +231,7 @@ def test_a_lost_connection_makes_room_for_who_waits() -> None:
         assert busy[0].failures == [Outcome.PROTOCOL]
         assert waiting.connection is not None
 
-    run(scenario)
+    run(scenario, FEW)
 
 
 def test_closing_lets_the_busy_end_and_the_idle_go() -> None:
@@ -404,15 +285,15 @@ def test_who_asks_a_closed_pool_late_is_served_and_its_deadline_kept() -> None:
 
 def test_what_is_dropped_stays_dropped_though_somebody_waits() -> None:
     async def scenario(bench: Bench) -> None:
-        busy = await bench.asked(MAX_CONNECTIONS)
+        busy = await bench.asked(40)
         bench.ask()
         await bench.settle()
         bench.pools.close()
         await bench.settle()
-        assert len(bench.net.connects) == MAX_CONNECTIONS, "nobody connects anew"
+        assert len(bench.net.connects) == 40, "nobody connects anew"
         assert all(asker.connection and not asker.connection.open for asker in busy)
 
-    run(scenario)
+    run(scenario, FEW)
 
 
 def test_a_server_that_is_used_again_has_a_new_pool_and_its_old_one_ends() -> None:
@@ -425,21 +306,6 @@ def test_a_server_that_is_used_again_has_a_new_pool_and_its_old_one_ends() -> No
         bench.now += 3
         bench.pools.tick(bench.now)
         assert busy.failures == [Outcome.TIMEOUT], "deadlines hold in a pool that leaves"
-
-    run(scenario)
-
-
-def test_the_least_busy_server_that_was_not_tried_is_chosen() -> None:
-    async def scenario(bench: Bench) -> None:
-        other = Upstream("models", 9002)
-        servers = bench.pools.of(Version("rain-1", (SERVER, other)))
-        first, second = servers.pools
-        assert servers.choose() is first
-        bench.ask()
-        assert servers.choose() is second
-        assert servers.choose(frozenset((second,))) is first
-        assert servers.choose(frozenset((first, second))) is None
-        assert bench.pools.of(Version("rain-1", (SERVER,))).choose(frozenset((first,))) is None
 
     run(scenario)
 

@@ -12,7 +12,7 @@ from domain.observation import Observation, Outcome, Pair
 from domain.routing import Arm
 from domain.snapshot import ShadowLimits
 from shadow.outbox import MAX_ON_THE_WAY, Counts, Outbox
-from shadow.pairing import Budget, Capture, PendingPair
+from shadow.pairing import Asked, Budget, Capture, PendingPair
 from shadow.sampler import Sampler
 from shadow.wire import Batch, FrameBuffer, decode_from_worker
 
@@ -20,10 +20,7 @@ NO_COUNTS: Counts = ([], [], [])
 
 
 def _pending(budget: Budget, *, size: int = 0, limit: int = 1000) -> PendingPair:
-    return PendingPair(
-        budget=budget, size=size, limit=limit, request_id="r", endpoint="rain", unit=7, generation=3,
-        served=Arm.INCUMBENT, at=1.0,
-    )  # fmt: skip
+    return PendingPair(budget, size, limit, Asked("r", "rain", 7, 3, Arm.INCUMBENT, 1.0))
 
 
 def _observation(version: str, body: bytes = b"x") -> Observation:

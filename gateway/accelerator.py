@@ -1,0 +1,83 @@
+"""Compiled twins of the modules that every request passes through.
+
+Where a C compiler was at hand when Pointsman was installed, `hatch_build.py` compiled them, with mypyc, into
+the folder `compiled`. A worker asks for them before it imports anything else; everything else in Pointsman,
+and a worker that has none, runs the same source as Python. There is one source: a twin whose source has
+changed since is not used. `POINTSMAN_ACCELERATOR=off` uses none.
+
+`gateway._scan` is compiled too, and by itself: see `gateway.head`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, ModuleSpec
+from importlib.util import spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+
+MODULES = (
+    "gateway.chunks", "gateway.client", "gateway.counters", "gateway.exchange", "gateway.fields", "gateway.head",
+    "gateway.message", "gateway.mirror", "gateway.service", "gateway.upstream", "gateway.watched",
+    "routing.hashing", "routing.table", "shadow.outbox", "shadow.pairing", "shadow.sampler",
+)  # fmt: skip
+GROUP = "pointsman"
+"""The modules call each other without Python in between, so they live in one library of this name."""
+FOLDER = Path(__file__).parent / "compiled"
+MANIFEST = "manifest.json"
+
+
+def wanted() -> bool:
+    """Whether the environment lets compiled code be used, and built."""
+    return os.environ.get("POINTSMAN_ACCELERATOR", "on") != "off"
+
+
+def source(module: str) -> Path:
+    """Where the source of `module` is."""
+    return Path(__file__).parents[1].joinpath(*module.split(".")).with_suffix(".py")
+
+
+def digests() -> dict[str, str]:
+    """What the twins were, or are to be, made of."""
+    return {module: hashlib.sha256(source(module).read_bytes()).hexdigest() for module in MODULES}
+
+
+def install(folder: Path = FOLDER) -> bool:
+    """Have the modules imported from now on come as their compiled twins; whether there are any.
+
+    Must come before any of them is imported.
+    """
+    try:
+        compiled: object = json.loads((folder / MANIFEST).read_bytes())
+    except (OSError, ValueError):
+        return False
+    files = {name: folder / f"{name}{EXTENSION_SUFFIXES[0]}" for name in (*MODULES, f"{GROUP}__mypyc")}
+    if not wanted() or compiled != digests() or not all(file.is_file() for file in files.values()):
+        return False
+    early = [module for module in MODULES if module in sys.modules]
+    if early:
+        raise ImportError(f"imported before the accelerator was installed: {', '.join(early)}")
+    sys.meta_path.insert(0, _Twins(files))
+    return True
+
+
+class _Twins(MetaPathFinder):
+    """Finds `files`, by module name."""
+
+    def __init__(self, files: dict[str, Path]) -> None:
+        self._files = files
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """See importlib.abc.MetaPathFinder."""
+        file = self._files.get(fullname)
+        if file is None:
+            return None
+        loader = ExtensionFileLoader(fullname, str(file))
+        return spec_from_file_location(fullname, file, loader=loader)

@@ -1,0 +1,219 @@
+"""Real model servers: MLServer, KServe and `mlflow models serve`, each in an environment of its own.
+
+    python -m tests.support.model_servers       makes the environments that are missing
+
+An environment lives beside the project's own, in `.venv-servers/NAME-DIGEST`, where the digest is of the
+server's locked requirements, of the training script and of Python's version: it is made once, in seconds when
+the packages are cached. The models are trained in it, since a pickled model is of one scikit-learn version.
+It runs while the tests are set up, and so imports nothing of the project.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = Path(__file__).parent / "servers"
+HOME = ROOT / ".venv-servers"
+NAMES = ("mlserver", "kserve", "mlflow")
+PYTHONS = ((3, 11), (3, 12))
+"""What all three servers run on."""
+
+QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "PYTHONWARNINGS": "ignore"}
+PATIENCE = 90.0
+"""Seconds that a server has to become ready, on a busy machine, imported for the first time."""
+
+
+class ServerMissingError(Exception):
+    """A server's environment cannot be made here; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """A virtual environment with one model server, and the models that it serves."""
+
+    folder: Path
+
+    @property
+    def models(self) -> Path:
+        return self.folder / "models"
+
+    def program(self, name: str) -> str:
+        return str(self.folder / "bin" / name)
+
+
+def environment(name: str) -> Environment:
+    """The environment of the server `name`, made if it is missing. Raises ServerMissingError."""
+    python = _python()
+    lock = SCRIPTS / f"{name}.txt"
+    parts = (lock.read_bytes(), (SCRIPTS / "train.py").read_bytes(), python.encode())
+    folder = HOME / f"{name}-{hashlib.sha256(b''.join(parts)).hexdigest()[:12]}"
+    made = Environment(folder)
+    HOME.mkdir(exist_ok=True)
+    with (HOME / f"{name}.lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        if not (folder / "ready").exists():
+            for old in HOME.glob(f"{name}-*"):
+                shutil.rmtree(old)
+            print(f"making {folder.relative_to(ROOT)} ...", file=sys.stderr, flush=True)
+            _install(folder, python, lock)
+            _call([made.program("python"), str(SCRIPTS / "train.py"), str(made.models), name])
+            (folder / "ready").touch()
+    return made
+
+
+def _python() -> str:
+    """An interpreter that all servers run on."""
+    if sys.version_info[:2] in PYTHONS:
+        return sys.executable
+    for major, minor in PYTHONS:
+        if found := shutil.which(f"python{major}.{minor}"):
+            return found
+    raise ServerMissingError(
+        f"the model servers need Python 3.11 or 3.12; this is {platform.python_version()}, and neither "
+        "python3.11 nor python3.12 is on the PATH"
+    )
+
+
+def _install(folder: Path, python: str, lock: Path) -> None:
+    uv = Path(sys.executable).with_name("uv")
+    target = str(folder / "bin" / "python")
+    if uv.exists():
+        _call([str(uv), "venv", "--quiet", "--python", python, str(folder)])
+        _call(
+            [str(uv), "pip", "install", "--quiet", "--compile-bytecode", "--python", target, "-r", str(lock)]
+        )
+    else:
+        _call([python, "-m", "venv", str(folder)])
+        _call([target, "-m", "pip", "install", "--quiet", "-r", str(lock)])
+
+
+def _call(command: Sequence[str]) -> None:
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=os.environ | QUIET, timeout=1500, check=False
+    )
+    if done.returncode:
+        raise ServerMissingError(f"{' '.join(command)} failed:\n{(done.stderr or done.stdout)[-2000:]}")
+
+
+@contextmanager
+def _running(
+    command: Sequence[str], folder: Path, ready: str, more: Mapping[str, str] | None = None
+) -> Iterator[None]:
+    """A server's process group, from the moment `ready` answers 200 until it is ended."""
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / "server.log"
+    with log.open("ab") as out:
+        process = subprocess.Popen(
+            command, cwd=folder, stdout=out, stderr=out, start_new_session=True,
+            env=os.environ | QUIET | dict(more or {}),
+        )  # fmt: skip
+    try:
+        _await(ready, process, log)
+        yield
+    finally:
+        _end(process)
+
+
+def _await(ready: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            with urllib.request.urlopen(ready, timeout=5) as answer:
+                if answer.status == 200:
+                    return
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            pass
+        time.sleep(0.1)
+    raise AssertionError(f"{ready} never was ready:\n{log.read_text()[-4000:]}")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    os.killpg(process.pid, signal.SIGTERM)
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@contextmanager
+def mlserver(folder: Path) -> Iterator[int]:
+    """MLServer with every model, at `/v2/models/NAME/infer` of the port that it yields."""
+    found, port = environment("mlserver"), _free_port()
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = {
+        "host": "127.0.0.1", "http_port": port, "grpc_port": _free_port(), "metrics_port": _free_port(),
+        "parallel_workers": 0, "debug": False,
+    }  # fmt: skip
+    (folder / "settings.json").write_text(json.dumps(settings))
+    for file in found.models.glob("*/model.joblib"):
+        name = file.parent.name
+        (folder / name).mkdir()
+        model = {
+            "name": name,
+            "implementation": "mlserver_sklearn.SKLearnModel",
+            "parameters": {"uri": str(file), "version": "1"},
+        }
+        (folder / name / "model-settings.json").write_text(json.dumps(model))
+    with _running([found.program("mlserver"), "start", "."], folder, _url(port, "/v2/health/ready")):
+        yield port
+
+
+@contextmanager
+def kserve(folder: Path) -> Iterator[int]:
+    """KServe's model server with every model, at `/v2/models/NAME/infer` of the port that it yields."""
+    found, port = environment("kserve"), _free_port()
+    command = [
+        found.program("python"), str(SCRIPTS / "kserve_server.py"), str(found.models), str(port),
+    ]  # fmt: skip
+    with _running(command, folder, _url(port, "/v2/health/ready")):
+        yield port
+
+
+@contextmanager
+def mlflow(folder: Path, model: str) -> Iterator[int]:
+    """`mlflow models serve` with one model, at `/invocations` of the port that it yields."""
+    found, port = environment("mlflow"), _free_port()
+    command = [
+        found.program("mlflow"), "models", "serve", "--model-uri", str(found.models / model / "mlflow"),
+        "--port", str(port), "--env-manager", "local", "--workers", "1",
+    ]  # fmt: skip
+    path = {"PATH": f"{found.folder / 'bin'}:{os.environ['PATH']}"}
+    with _running(command, folder, _url(port, "/ping"), path):
+        yield port
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _url(port: int, path: str) -> str:
+    return f"http://127.0.0.1:{port}{path}"
+
+
+if __name__ == "__main__":
+    for server in NAMES:
+        try:
+            environment(server)
+        except ServerMissingError as error:
+            print(f"{server}: its tests will be skipped: {error}", file=sys.stderr)

@@ -23,7 +23,6 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
 SCAN = Path("gateway/_scan.pyx")
-OPTIMISATION = "2"
 
 
 class AcceleratorHook(BuildHookInterface[Any]):
@@ -36,7 +35,7 @@ class AcceleratorHook(BuildHookInterface[Any]):
             return
         try:
             built = [compile_scan(root), *compile_modules(root, accelerator)]
-        except Exception as error:  # noqa: BLE001 - whatever a machine lacks to compile, the package works without
+        except Exception as error:
             self.app.display_warning(f"nothing is compiled, the gateway runs as Python: {error}")
             return
         build_data["pure_python"] = False
@@ -73,15 +72,18 @@ def compile_scan(root: Path) -> Path:
 
 
 def compile_modules(root: Path, accelerator: ModuleType) -> list[Path]:
-    """Compile the accelerator's modules into its folder. Raises CalledProcessError with the compiler's words."""
+    """Compile the accelerator's modules into its folder. Raises RuntimeError with the compiler's words."""
     target = root / "gateway" / accelerator.FOLDER.name
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         sources = [str(accelerator.source(module).relative_to(root)) for module in accelerator.MODULES]
         (folder / "setup.py").write_text(_SETUP.format(sources=sources, group=accelerator.GROUP))
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        command = [sys.executable, str(folder / "setup.py"), "build_ext", "--build-lib", name, "--build-temp", name]
-        done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
+        built_in = ("--build-lib", name, "--build-temp", name)
+        command = [sys.executable, str(folder / "setup.py"), "build_ext", *built_in]
+        done = subprocess.run(  # noqa: S603 - our own set-up script
+            command, cwd=root, env=environment, capture_output=True, text=True, check=False
+        )
         if done.returncode:
             raise RuntimeError(f"mypyc: {(done.stdout + done.stderr)[-2000:]}")
         shutil.rmtree(target, ignore_errors=True)

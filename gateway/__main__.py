@@ -20,12 +20,15 @@ def main() -> int:
         metavar="ADDRESS",
         help="only check whether this program could take over there",
     )
+    parser.add_argument(
+        "--held", action="store_true", help="end when standard input ends: whoever started this one is gone"
+    )
     arguments = parser.parse_args()
     try:
         if arguments.succeeds is not None:
             check_succession(arguments.config, arguments.succeeds)
         else:
-            asyncio.run(supervise(arguments.config, arguments.workers))
+            asyncio.run(supervise(arguments.config, arguments.workers, held=arguments.held))
     except ConfigError as error:
         sys.stderr.write(f"{arguments.config}: {error}\n")
         return 1

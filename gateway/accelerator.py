@@ -22,7 +22,8 @@ from pathlib import Path
 from types import ModuleType
 
 MODULES = (
-    "gateway.chunks", "gateway.client", "gateway.counters", "gateway.exchange", "gateway.fields", "gateway.head",
+    "gateway.chunks", "gateway.client", "gateway.counters", "gateway.exchange", "gateway.fields",
+    "gateway.head",
     "gateway.message", "gateway.mirror", "gateway.service", "gateway.upstream", "gateway.watched",
     "routing.hashing", "routing.table", "shadow.outbox", "shadow.pairing", "shadow.sampler",
 )  # fmt: skip

@@ -22,7 +22,7 @@ class Boot(msgspec.Struct, frozen=True):
     Attributes:
         index: the worker's number, its own among all that live.
         drain: seconds it has to finish what it has begun.
-        ready_fd: gets one byte when the worker serves; None when nobody waits for that.
+        news_fd: where the worker says that it serves, and that it was told to end.
         waits: whether to accept nobody before the control process has told the true state (it takes a
             predecessor's place, which serves meanwhile), or that time is up.
     """
@@ -35,7 +35,7 @@ class Boot(msgspec.Struct, frozen=True):
     snapshot: Snapshot
     downstream: Downstream = Downstream()
     certificates: tuple[Certificate, ...] = ()
-    ready_fd: int | None = None
+    news_fd: int | None = None
     waits: bool = False
 
     def frame(self) -> bytes:

@@ -114,26 +114,40 @@ def start(arguments: Sequence[str], *, number: int = 0, pass_fds: Sequence[int] 
     return child
 
 
-class Signal:
-    """A pipe through which a process says one thing: that it is ready."""
+READY = b"1"
+LEAVING = b"0"
+"""What a worker says of itself."""
+
+
+class News:
+    """A pipe through which a process says how it is doing, a byte at a time. `writing` is its end."""
 
     def __init__(self) -> None:
         self._reading, self.writing = os.pipe()
+        self._readable = asyncio.Event()
 
-    async def given(self, within: float) -> bool:
-        """Whether it was given in time; False when its process ended instead. Closes the pipe."""
+    def begin(self) -> None:
+        """The process has its end: close ours, and listen."""
         os.close(self.writing)
-        loop = asyncio.get_running_loop()
-        readable = asyncio.Event()
-        loop.add_reader(self._reading, readable.set)
-        try:
-            await asyncio.wait_for(readable.wait(), within)
-            return bool(os.read(self._reading, 1))
-        except TimeoutError:
-            return False
-        finally:
-            loop.remove_reader(self._reading)
+        asyncio.get_running_loop().add_reader(self._reading, self._readable.set)
+
+    async def next(self) -> bytes:
+        """The next byte; empty when the process has ended, and then the pipe is closed."""
+        if self._reading < 0:
+            return b""
+        await self._readable.wait()
+        self._readable.clear()
+        said = os.read(self._reading, 1)
+        if not said:
+            self.close()
+        return said
+
+    def close(self) -> None:
+        """Listen no more."""
+        if self._reading >= 0:
+            asyncio.get_running_loop().remove_reader(self._reading)
             os.close(self._reading)
+            self._reading = -1
 
 
 class Rhythm:

@@ -11,6 +11,10 @@ import re
 MAX_LINE = 4096
 """Bytes in a chunk's size line with its extensions."""
 MAX_TRAILERS = 8192
+TINY = 16
+"""Bytes below which a chunk costs more to read than its bytes."""
+MOST_TINY = 16_384
+"""Such chunks in one request's body: a client that sends more of them wants to keep us busy."""
 
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?")
 _TRAILER = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*")
@@ -32,9 +36,12 @@ class ChunkDecoder:
     (True, b'GET')
     """
 
-    __slots__ = ("_held", "_left", "_state", "_trailer_bytes", "rest")
+    __slots__ = ("_held", "_left", "_most_tiny", "_state", "_tiny", "_trailer_bytes", "rest")
 
-    def __init__(self) -> None:
+    def __init__(self, most_tiny: int | None = None) -> None:
+        """`most_tiny`: chunks of less than TINY bytes that are taken; None for any number."""
+        self._most_tiny = most_tiny
+        self._tiny = 0
         self._state = _LINE
         self._left = 0
         self._held = b""
@@ -98,6 +105,10 @@ class ChunkDecoder:
             if size is None or len(line) > MAX_LINE:
                 raise ChunkError("a chunk size is not hexadecimal")
             self._left = int(size.group(1), 16)
+            if self._most_tiny is not None and self._left < TINY:
+                self._tiny += 1
+                if self._tiny > self._most_tiny:
+                    raise ChunkError(f"more than {self._most_tiny} chunks of less than {TINY} bytes")
             self._state = _DATA if self._left else _TRAILERS
         elif not line:
             self._state = _DONE

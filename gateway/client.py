@@ -11,7 +11,7 @@ import asyncio
 from typing import TYPE_CHECKING, cast
 
 from domain.errors import ClientProtocolError
-from gateway.chunks import ChunkDecoder, ChunkError
+from gateway.chunks import MOST_TINY, ChunkDecoder, ChunkError
 from gateway.exchange import Exchange
 from gateway.head import after_blank_lines
 from gateway.message import RequestMessage
@@ -39,8 +39,8 @@ class ClientConnection(asyncio.Protocol):
 
     __slots__ = (
         "_advancing", "_chunks", "_close_after", "_closing_since", "_exchange", "_half_closed", "_held",
-        "_left", "_paused", "_ready", "_skip", "_state", "_unread", "_worker", "fields", "peer", "quiet_since",
-        "transport",
+        "_left", "_paused", "_ready", "_skip", "_state", "_unread", "_worker", "fields", "peer",
+        "quiet_since", "transport",
     )  # fmt: skip
 
     def __init__(self, worker: Worker, origin: Origin = UNKNOWN) -> None:
@@ -60,7 +60,7 @@ class ClientConnection(asyncio.Protocol):
         self._closing_since = 0.0
         self.quiet_since = 0.0
         self.peer = origin.peer
-        self.fields = origin.fields()
+        self.fields = origin.fields(worker.name)
 
     # ---- the connection -------------------------------------------------------------------------------
 
@@ -130,7 +130,7 @@ class ClientConnection(asyncio.Protocol):
     # ---- bytes in -------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        if self._ready:  # between requests, with nothing held of the next and nothing to wait for: the hot path
+        if self._ready:  # between requests, nothing held of the next, nothing to wait for: the hot path
             worker = self._worker
             self.quiet_since = worker.clock()
             if data[:2] == b"\r\n":
@@ -218,7 +218,12 @@ class ClientConnection(asyncio.Protocol):
             message.request_id = worker.new_request_id()
         message.own = self.fields
         service = worker.services.by_path.get(message.path)
-        if service is None or message.method not in METHODS or message.content_length > service.max_body:
+        if (
+            service is None
+            or message.method not in METHODS
+            or message.content_length > service.max_body
+            or worker.name in message.fields
+        ):
             self._decline(message, service, data[message.end :])
             return
         exchange = worker.exchange(self, worker, service, message, self.quiet_since)
@@ -233,7 +238,7 @@ class ClientConnection(asyncio.Protocol):
         rest = data[message.end :]
         self._state = _BODY
         self._left = max(message.content_length, 0)
-        self._chunks = ChunkDecoder() if message.chunked else None
+        self._chunks = ChunkDecoder(MOST_TINY) if message.chunked else None
         if message.expects_continue and not rest:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         if rest:
@@ -245,6 +250,8 @@ class ClientConnection(asyncio.Protocol):
                 self._turn_away(503, "the gateway is short of memory", message, rest, RETRY_AFTER)
             else:
                 self._turn_away(404, f"no endpoint at {_shown(message.path)}", message, rest)
+        elif self._worker.name in message.fields:
+            self._turn_away(508, "the request has come through this gateway before", message, rest)
         elif message.method not in METHODS:
             self._turn_away(405, f"{_shown(message.method)} is not for predictions", message, rest, _ALLOW)
         else:
@@ -278,9 +285,8 @@ class ClientConnection(asyncio.Protocol):
             self._close_after = True
             exchange.reject(400, f"the chunked body is malformed: {error}")
             return
-        for piece in pieces:
-            if self._exchange is not exchange:
-                return  # answered already
+        if pieces and self._exchange is exchange:  # else it is answered already
+            piece = pieces[0] if len(pieces) == 1 else b"".join(pieces)
             limit = exchange.max_body
             if exchange.message.size + len(piece) > limit:
                 self._close_after = True

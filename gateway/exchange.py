@@ -45,13 +45,15 @@ class Exchange:
 
     __slots__ = (
         "_asked", "_at_once", "_began", "_capture", "_client", "_connection", "_decision", "_encode", "_head",
-        "_pending", "_pool", "_retry", "_service", "_settled", "_tried", "_unit", "_upload_paused", "_version",
+        "_held", "_owes", "_pending", "_pool", "_retry", "_service", "_settled", "_tried", "_unit",
+        "_upload_paused", "_version",
         "_worker", "abandoned", "deadline", "is_head", "message", "sent_head", "streams_upload",
     )  # fmt: skip
     streams_answer = True
 
     def __init__(
-        self, client: ClientConnection, worker: Host, service: ServedEndpoint, message: RequestMessage, began: float
+        self, client: ClientConnection, worker: Host, service: ServedEndpoint, message: RequestMessage,
+        began: float,
     ) -> None:  # fmt: skip
         self._client = client
         self._worker = worker
@@ -59,7 +61,8 @@ class Exchange:
         self._version = service.incumbent
         self.message = message
         self._began = self._asked = self.deadline = began
-        self._at_once = self._encode = self._settled = self._upload_paused = False
+        self._at_once = self._encode = self._owes = self._settled = self._upload_paused = False
+        self._held = 0
         self.abandoned = self.sent_head = self.streams_upload = False
         self._tried = NONE_TRIED
         self._capture: Capture | None = None
@@ -88,7 +91,9 @@ class Exchange:
     def received(self, piece: bytes) -> None:
         """A part of the request's body."""
         message = self.message
-        message.add(piece, self._keep_up_to())
+        message.add(piece, self._keep_up_to(message.size + len(piece)))
+        if self._held and not message.kept:
+            self._release_held()
         if self._decision is None:
             if message.size > COLLECT and self._service.endpoint.unit.kind is not UnitKind.BODY:
                 self.streams_upload = True
@@ -110,12 +115,13 @@ class Exchange:
             if message.chunked:
                 self._connection.send(LAST_CHUNK)
         message.complete = True
+        self._release_held()  # the pair takes it over
         # Not where a pair could no longer hold both arms' ends: the answer has begun, or the arm failed over.
         if not self._settled and not self.sent_head and self._version.arm is self._decision.arm:
             self._mirror(self._decision)
 
     def _decide_now(self) -> None:
-        # By the snapshot of now, not of when the head came: after a swap nobody is admitted under the old one.
+        # By the snapshot of now, not of the head's time: after a swap nobody is admitted under the old one.
         worker = self._worker
         self._dispatch(worker.current(self._service), worker.clock())
 
@@ -130,11 +136,24 @@ class Exchange:
         else:
             connection.deadline = now + self._version.patience
 
-    def _keep_up_to(self) -> int:
-        decision = self._decision
-        if decision is None or decision.mirror is not None or self._connection is None:
-            return self._service.endpoint.max_body
-        return KEPT_FOR_FAILOVER if self._version.arm is Arm.CANDIDATE else COLLECT
+    def _keep_up_to(self, size: int) -> int:
+        """Bytes of a body of which `size` bytes have come: what goes beyond is not kept, only passed on."""
+        most = self._service.max_body
+        if self._decision is None or self._connection is None:
+            return most
+        by_right = KEPT_FOR_FAILOVER if self._version.arm is Arm.CANDIDATE else COLLECT
+        if size <= by_right or self._decision.mirror is None or not self.message.kept:
+            return by_right
+        # To mirror it, all of it has to be kept, and there is a budget for that.
+        if not self._service.budget.hold(size - self._held):
+            return by_right
+        self._held = size
+        self._owes = True
+        return most
+
+    def _release_held(self) -> None:
+        self._service.budget.release(self._held)
+        self._held = 0
 
     # ---- decide and ask -------------------------------------------------------------------------------
 
@@ -152,17 +171,24 @@ class Exchange:
             value = None if values is None else values.get(field)
             self._unit = unit = text_of(value) if value else None
         route = service.route
-        decision = route.decide(unit, worker.context(service, message, self._client.peer) if route.needs_context else None)
+        context = worker.context(service, message, self._client.peer) if route.needs_context else None
+        self._follow(route.decide(unit, context), now)
+
+    def _follow(self, decision: Decision, now: float) -> None:
+        """Ask whom `decision` names."""
+        service = self._service
         self._decision = decision
-        self._version = version = service.incumbent if decision.arm is Arm.INCUMBENT else service.version(decision.arm)
-        if service.mirrors and message.complete and decision.mirror is not None:
+        self._version = version = (
+            service.incumbent if decision.arm is Arm.INCUMBENT else service.version(decision.arm)
+        )
+        if service.mirrors and self.message.complete and decision.mirror is not None:
             self._mirror(decision)
         pool = version.servers.choose()
         if pool is None or self.streams_upload:
             self._ask(now)
             return
         self._pool = pool
-        self._asked = now = worker.clock()
+        self._asked = now = self._worker.clock()
         pool.ask(self, now + version.patience, service.timeout)
 
     def _read_unit(self) -> str | None:
@@ -219,7 +245,7 @@ class Exchange:
     def _ask(self, now: float) -> None:
         pool = self._version.servers.choose(self._tried)
         if pool is None:
-            self.failed(Outcome.OVERLOAD, "the version has no server left to ask", unanswered=False)
+            self.failed(Outcome.CONNECT, "the version has no server left to ask", unanswered=False)
             return
         self._pool = pool
         self._asked = now
@@ -350,6 +376,7 @@ class Exchange:
             return False
         budget.started()
         self._retry = budget
+        self._owes = True
         return True
 
     def _end_retry(self) -> None:
@@ -364,7 +391,9 @@ class Exchange:
             fields += RETRY_AFTER
         detail = f"{self._version.arm} {self._version.name}: {reason}"
         self.sent_head = True
-        self._client.write(problem(status, detail, self.message.request_id, fields=fields, bodiless=self.is_head))
+        self._client.write(
+            problem(status, detail, self.message.request_id, fields=fields, bodiless=self.is_head)
+        )
         self._settle(status, now)
 
     # ---- the end --------------------------------------------------------------------------------------
@@ -398,8 +427,9 @@ class Exchange:
             if self._at_once:
                 own = (self._asked - self._began) + (worker.clock() - now)
                 worker.counters.overhead(self._service.name, own)
-        if self._retry is not None:
+        if self._owes:
             self._end_retry()
+            self._release_held()
         self._client.settled(self, now)
 
     def abandon(self) -> None:
@@ -415,7 +445,9 @@ class Exchange:
         else:
             self.sent_head = True
             fields = self._client.closing_field(self)
-            self._client.write(problem(status, detail, self.message.request_id, fields=fields, bodiless=self.is_head))
+            self._client.write(
+                problem(status, detail, self.message.request_id, fields=fields, bodiless=self.is_head)
+            )
         self._settle(status, self._worker.clock())
 
     def _let_go(self) -> None:
@@ -458,7 +490,9 @@ _STATUS_OF = {
 }
 
 
-def observed(version: str, outcome: Outcome, status: int, latency: float, body: bytes, media: str) -> Observation:
+def observed(
+    version: str, outcome: Outcome, status: int, latency: float, body: bytes, media: str
+) -> Observation:
     """An Observation, made as tuples are: a named tuple's own constructor takes twice the time."""
     return tuple.__new__(Observation, (version, outcome, status, latency, body, media))
 

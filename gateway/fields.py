@@ -54,8 +54,9 @@ class FieldNames:
     __slots__ = ("_left", "_meanings", "_prefixes", "_twins", "_wanted", "kinds", "plain")
 
     def __init__(
-        self, meanings: dict[bytes, int], prefixes: tuple[bytes, ...], wanted: frozenset[bytes], *, twins: bool
-    ) -> None:
+        self, meanings: dict[bytes, int], prefixes: tuple[bytes, ...], wanted: frozenset[bytes], *,
+        twins: bool,
+    ) -> None:  # fmt: skip
         """`meanings` by lower-case name; names with one of `prefixes` are dropped.
 
         `twins`: servers behind CGI's rules read '_' as '-', so such a twin of a name that means something is
@@ -65,12 +66,16 @@ class FieldNames:
         self._prefixes = prefixes
         self._wanted = wanted
         self._twins = twins
-        self._forget()
-
-    def _forget(self) -> None:
         self.kinds: dict[bytes, int] = {}
         self.plain = {b""}  # in place of the start line: the fields' bytes begin with its CRLF
         self._left: dict[bytes, int] = {}
+
+    def _forget(self) -> None:
+        """In place: a head may be in the middle of being read."""
+        self.kinds.clear()
+        self._left.clear()
+        self.plain.clear()
+        self.plain.add(b"")
 
     def learn(self, name: bytes) -> int:
         """The kind of `name`, which ends with its colon. Raises ClientProtocolError when it is no name."""

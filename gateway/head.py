@@ -21,9 +21,29 @@ from itertools import filterfalse
 from domain.errors import ClientProtocolError, UpstreamProtocolError
 from domain.media import Media
 from gateway.fields import (
-    CODING, CONNECTION, DROP, EXPECT, FRESH, HOST, LENGTH, LONGEST_REMEMBERED, MEDIA, PASS, REMEMBERED,
-    REQUEST_ID, REQUEST_KINDS, REQUEST_PREFIXES, RESPONSE_KINDS, RESPONSE_PREFIXES, WANTED, FieldNames,
-    body_length, connection, has_foreign_bytes, is_host, is_name,
+    CODING,
+    CONNECTION,
+    DROP,
+    EXPECT,
+    FRESH,
+    HOST,
+    LENGTH,
+    LONGEST_REMEMBERED,
+    MEDIA,
+    PASS,
+    REMEMBERED,
+    REQUEST_ID,
+    REQUEST_KINDS,
+    REQUEST_PREFIXES,
+    RESPONSE_KINDS,
+    RESPONSE_PREFIXES,
+    WANTED,
+    FieldNames,
+    body_length,
+    connection,
+    has_foreign_bytes,
+    is_host,
+    is_name,
 )  # fmt: skip
 from gateway.message import IN_CHUNKS, NO_LENGTH, RequestMessage
 
@@ -344,7 +364,7 @@ def _note_response(response: ResponseHead, noted: list[tuple[int, bytes, bytes]]
 
 
 def media_of(noted: Iterable[tuple[bytes, bytes]]) -> str:
-    """What reading the body takes, as in domain.observation, from (name with its colon, value) of its fields."""
+    """How a body is written, as in domain.observation, from (name with its colon, value) of its fields."""
     values = {name[:-1].lower(): value.decode("latin-1") for name, value in noted}
     media = Media.from_fields(
         values.get(b"content-type", ""),

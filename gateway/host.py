@@ -37,7 +37,8 @@ class Host(Protocol):
         """Send `mirror` once the event loop has written what clients wait for."""
 
     def observe(
-        self, service: ServedEndpoint, version: ServedVersion, observation: Observation, pending: PendingPair | None
+        self, service: ServedEndpoint, version: ServedVersion, observation: Observation,
+        pending: PendingPair | None,
     ) -> None:  # fmt: skip
         """The arm that `version` serves as ended its part of an exchange."""
 

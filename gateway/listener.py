@@ -13,8 +13,8 @@ import errno
 import ipaddress
 import socket
 from collections import Counter
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
 
 from gateway.certificates import ServerTls
 from gateway.log import log
@@ -74,6 +74,7 @@ class Listener:
         self._opening = 0
         self._peers: Counter[str] = Counter()
         self._accepting = False
+        self._at_once = 1
         self._again: asyncio.TimerHandle | None = None
         self._pause = FIRST_PAUSE
         self._held = False
@@ -137,9 +138,12 @@ class Listener:
         self.start()
 
     def _accept(self) -> None:
-        for _ in range(AT_ONCE):
+        """As many as came last time and as many again: to find the queue empty costs half an accept."""
+        for _ in range(self._at_once):
             if not self._accept_one():
+                self._at_once = 1
                 return
+        self._at_once = min(2 * self._at_once, AT_ONCE)
 
     def _accept_one(self) -> bool:
         if self.full:
@@ -154,8 +158,16 @@ class Listener:
             return False
         self._pause = FIRST_PAUSE
         connection.setblocking(False)
-        self._opening += 1
-        self._tasks.spawn(self._open(connection, address), "client")
+        origin = Origin(_peer(address), self.tls is not None)
+        if self._trusted is None and self.tls is None:
+            client = self._admitted(origin)
+            if client is None:
+                connection.close()
+            else:
+                _Opening(self._opened(client, connection, None)).go_on()
+        else:
+            self._opening += 1
+            self._tasks.spawn(self._open(connection, origin), "client")
         return True
 
     def _back_off(self, error: OSError) -> None:
@@ -174,45 +186,34 @@ class Listener:
         self._again = None
         self.start()
 
-    async def _open(self, connection: socket.socket, address: object) -> None:
+    async def _open(self, connection: socket.socket, origin: Origin) -> None:
+        """Hear who it is, and shake hands."""
         tls = self.tls
-        origin = Origin(_peer(address), tls is not None)
         client = None
         try:
-            client = await self._identified(connection, origin)
+            known = await self._identified(connection, origin)
+            client = None if known is None else self._admitted(known)
         finally:
             self._opening -= 1
             if client is None:
                 connection.close()
                 self.start()
-        if client is None:
-            return
-        protocol = client
-        opened = False
-        try:
-            await self._loop.connect_accepted_socket(
-                lambda: protocol,
-                connection,
-                ssl=None if tls is None else tls.context,
-                ssl_handshake_timeout=None if tls is None else self._patience,
-                ssl_shutdown_timeout=None if tls is None else SHUTDOWN,
-            )
-            opened = True
-        except OSError:  # it left, or the handshake failed: strangers do that; timeouts are OSErrors, too
-            self._host.event("connection_lost" if tls is None else "tls_failed")
-        finally:
-            if not opened:
-                self.left(client)
+        if client is not None:
+            await self._opened(client, connection, tls)
 
-    async def _identified(self, connection: socket.socket, origin: Origin) -> asyncio.Protocol | None:
-        """The protocol for whoever is at the other end; None, counted, when we do not want them."""
-        if self._trusted is not None and self._trusted(origin.peer):
-            try:
-                origin = await read_origin(self._loop, connection, origin, self._patience)
-            except (ProxyHeaderError, OSError) as error:
-                self._host.event("refused_proxy_header")
-                log("warning", "connection refused", reason=str(error) or "it sent nothing", peer=origin.peer)
-                return None
+    async def _identified(self, connection: socket.socket, origin: Origin) -> Origin | None:
+        """Who is at the other end; None, counted, when a trusted peer does not say so."""
+        if self._trusted is None or not self._trusted(origin.peer):
+            return origin
+        try:
+            return await read_origin(self._loop, connection, origin, self._patience)
+        except (ProxyHeaderError, OSError) as error:
+            self._host.event("refused_proxy_header")
+            log("warning", "connection refused", reason=str(error) or "it sent nothing", peer=origin.peer)
+            return None
+
+    def _admitted(self, origin: Origin) -> asyncio.Protocol | None:
+        """The protocol of the connection; None, counted, when its address has too many."""
         most = self._most_per_client
         if most is not None and origin.peer:
             if self._peers[origin.peer] >= most:
@@ -222,6 +223,45 @@ class Listener:
         client = self._host.welcome(origin)
         self._inside[client] = origin
         return client
+
+    async def _opened(
+        self, client: asyncio.Protocol, connection: socket.socket, tls: ServerTls | None
+    ) -> None:
+        opened = False
+        try:
+            if tls is None:
+                await self._loop.connect_accepted_socket(lambda: client, connection)
+            else:
+                await self._loop.connect_accepted_socket(
+                    lambda: client,
+                    connection,
+                    ssl=tls.context,
+                    ssl_handshake_timeout=self._patience,
+                    ssl_shutdown_timeout=SHUTDOWN,
+                )
+            opened = True
+        except OSError:  # it left, or the handshake failed: strangers do that; timeouts are OSErrors, too
+            self._host.event("connection_lost" if tls is None else "tls_failed")
+        finally:
+            if not opened:
+                self.left(client)
+
+
+class _Opening:
+    """Runs `work`, which waits for one thing that comes at once, without the cost of a task."""
+
+    __slots__ = ("_work",)
+
+    def __init__(self, work: Coroutine[Any, Any, None]) -> None:
+        self._work = work
+
+    def go_on(self, awaited: asyncio.Future[Any] | None = None) -> None:
+        """Up to the next thing that it waits for."""
+        try:
+            waits_for = self._work.send(None)
+        except StopIteration:
+            return
+        waits_for.add_done_callback(self.go_on)
 
 
 def _peer(address: object) -> str:

@@ -31,8 +31,8 @@ class Mirror:
     """
 
     __slots__ = (
-        "_asked", "_capture", "_connection", "_head", "_heard", "_message", "_pending", "_repeats", "_service",
-        "_stale", "_version", "_worker", "is_head",
+        "_asked", "_capture", "_connection", "_head", "_heard", "_message", "_pending", "_repeats",
+        "_service", "_stale", "_version", "_worker", "is_head",
     )  # fmt: skip
     abandoned = False
     streams_answer = False
@@ -60,7 +60,7 @@ class Mirror:
         pool = self._version.servers.choose()
         self._asked = now = self._worker.clock()
         if pool is None:
-            self.failed(Outcome.OVERLOAD, "the version has no server", unanswered=False)
+            self.failed(Outcome.CONNECT, "the version has no server to ask", unanswered=False)
             return
         timeout = self._service.timeout
         pool.ask(self, now + timeout, timeout)

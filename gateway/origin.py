@@ -12,11 +12,11 @@ class Origin(NamedTuple):
     peer: str = ""
     secure: bool = False
 
-    def fields(self) -> bytes:
-        """The header lines that tell a model server about it, each with its leading CRLF."""
+    def fields(self, via: bytes) -> bytes:
+        """The header lines that tell a model server about it, each with its CRLF. `via` is our name."""
         forwarded = b"\r\nx-forwarded-for: %b" % self.peer.encode() if self.peer else b""
         protocol = b"https" if self.secure else b"http"
-        return b"%b\r\nx-forwarded-proto: %b\r\nvia: 1.1 pointsman" % (forwarded, protocol)
+        return b"%b\r\nx-forwarded-proto: %b\r\nvia: 1.1 %b" % (forwarded, protocol, via)
 
 
 UNKNOWN = Origin()

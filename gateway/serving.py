@@ -8,10 +8,12 @@ import os
 import signal
 import socket
 import sys
+from contextlib import suppress
 
 import uvloop
 
 from gateway.boot import Boot, decode_order, read_boot
+from gateway.children import LEAVING, READY
 from gateway.worker import Worker
 from shadow.wire import FrameBuffer
 
@@ -30,16 +32,23 @@ async def _serve(boot: Boot) -> None:
         for payload in frames.feed(data):
             worker.obey(decode_order(payload))
 
-    loop.add_signal_handler(signal.SIGTERM, worker.drain)
+    def say(news: bytes) -> None:
+        if boot.news_fd is not None:
+            with suppress(OSError):  # the supervisor is gone, which its pipe tells as well
+                os.write(boot.news_fd, news)
+
+    def leave() -> None:
+        say(LEAVING)
+        worker.drain()
+
+    loop.add_signal_handler(signal.SIGTERM, leave)
     loop.add_reader(orders, supervisor_spoke)
     await worker.start(socket.socket(fileno=boot.socket_fd))
     # Start-up's objects live as long as the process: keep the collector from walking them.
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
-    if boot.ready_fd is not None:
-        os.write(boot.ready_fd, b"1")
-        os.close(boot.ready_fd)
+    say(READY)
     await worker.drained()
     await worker.stop()
 

@@ -91,9 +91,11 @@ class Supervisor:
             certificates=self._certificates,
         )
 
-    async def run(self) -> None:
-        """Until SIGTERM or SIGINT; then drain."""
+    async def run(self, *, held: bool = False) -> None:
+        """Until SIGTERM or SIGINT, or `held` until standard input ends; then drain."""
         loop = asyncio.get_running_loop()
+        if held:
+            loop.add_reader(0, self._holder_spoke)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
         loop.add_signal_handler(signal.SIGHUP, lambda: self._tasks.spawn(self._reload(), "reload"))
@@ -115,6 +117,11 @@ class Supervisor:
             await self._tasks.cancel()
         finally:
             shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _holder_spoke(self) -> None:
+        if not os.read(0, 4096):
+            asyncio.get_running_loop().remove_reader(0)
+            self._stopping.set()
 
     # ---- start, and start again -----------------------------------------------------------------------
 
@@ -254,13 +261,13 @@ def _identity(path: Path) -> tuple[int, ...] | None:
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
-async def supervise(config: Path, workers: int | None) -> None:
-    """Load the configuration and run. Raises ConfigError."""
+async def supervise(config: Path, workers: int | None, *, held: bool = False) -> None:
+    """Load the configuration and run; `held`: until standard input ends. Raises ConfigError."""
     settings = load(config)
     os.environ.setdefault("PYTHONUNBUFFERED", "1")
     raise_descriptor_limit()
     inherited = handover.inherited(os.environ)
-    await Supervisor(settings, config, workers or settings.workers, inherited).run()
+    await Supervisor(settings, config, workers or settings.workers, inherited).run(held=held)
 
 
 def check_succession(config: Path, listening: str) -> None:

@@ -138,9 +138,12 @@ class UpstreamConnection(asyncio.Protocol):
         """Drop the connection and tell the recipient why."""
         recipient = self.recipient
         unanswered = not self._heard and outcome is Outcome.PROTOCOL
+        if self.paused and outcome is Outcome.TIMEOUT:
+            outcome = Outcome.ABANDONED  # we stopped reading, for a client that does not
         self.recipient = None
         self._drop()
-        if outcome.blames_the_arm:
+        crossed = unanswered and self.served  # with its close of an idle connection: nobody's fault
+        if outcome.blames_the_arm and not crossed:
             self._pool.observed(False)
         if recipient is not None:
             recipient.failed(outcome, reason, unanswered=unanswered)

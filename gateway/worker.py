@@ -34,9 +34,9 @@ from gateway.log import log, report
 from gateway.message import RequestMessage
 from gateway.mirror import Mirror
 from gateway.origin import Origin
-from gateway.servers import Pools
 from gateway.pressure import Pressure, Stage
 from gateway.resident import raise_descriptor_limit, resident_bytes, trimmer
+from gateway.servers import Pools
 from gateway.service import ServedEndpoint, ServedVersion, Services, upstreams
 from gateway.watched import WatchedExchange
 from routing.exposure import FlagContext
@@ -81,6 +81,7 @@ class Worker:
         self.counters = Counters()
         self.sampler = Sampler(random.random)
         self.unit_hash = hashlib.blake2b(digest_size=8, key=boot.unit_key)
+        self.name = _name(boot.unit_key)
         self.clients: set[ClientConnection] = set()
         self.draining = False
         self.drain_grace = DRAIN_GRACE
@@ -148,7 +149,8 @@ class Worker:
                 mirror.send()
 
     def observe(
-        self, service: ServedEndpoint, version: ServedVersion, observation: Observation, pending: PendingPair | None
+        self, service: ServedEndpoint, version: ServedVersion, observation: Observation,
+        pending: PendingPair | None,
     ) -> None:  # fmt: skip
         """See gateway.host.Host."""
         arm = version.arm
@@ -377,6 +379,11 @@ class Worker:
         await self._tasks.cancel()
         if self.access is not None:
             self.access.close()
+
+
+def _name(key: bytes) -> bytes:
+    """What this installation calls itself in Via (RFC 9110, 7.6.3), to know a request that comes again."""
+    return b"pointsman-" + hashlib.blake2b(b"via", key=key, digest_size=6).hexdigest().encode()
 
 
 def _access_log(boot: Boot) -> AccessLog | None:

@@ -14,12 +14,12 @@ import msgspec
 
 from gateway import sockets
 from gateway.boot import Boot, Order, order_frame
-from gateway.children import Child, Heir, Rhythm, Signal, end, start
+from gateway.children import LEAVING, READY, Child, Heir, News, Rhythm, end, start
 from gateway.log import log
 from settings.schema import Address, UnixAddress
 from shadow.tasks import Tasks
 
-READY = 30.0
+READY_WITHIN = 30.0
 """Seconds a successor has to serve; else its predecessor stays."""
 GRACE = 5.0
 """Seconds that a worker has beyond `drain`."""
@@ -32,6 +32,7 @@ class Slot:
         self.index = index
         self.socket = listening
         self.child: Child | None = None
+        self.changing = asyncio.Lock()
 
     def __repr__(self) -> str:
         return f"<Slot {self.index} {self.child}>"
@@ -88,11 +89,8 @@ class Workers:
     async def replace(self) -> None:
         """Put a new one into each slot, one after another; stop at the first that does not come to serve."""
         for slot in self._slots:
-            old = slot.child
-            if self._stopping.is_set() or not await self._succeed(slot):
+            if self._stopping.is_set() or not await self._change(slot, slot.child):
                 return
-            if old is not None:
-                self._retire(old)
 
     async def tell(self, order: Order) -> None:
         """Give `order` to all that serve."""
@@ -115,38 +113,65 @@ class Workers:
             child = slot.child
             rhythm.begun()
             if child is None:
-                child = slot.child = await self._started(slot, None)
+                child, news = await self._started(slot, waits=False)
+                slot.child = child
+                self._tasks.spawn(self._follow(slot, child, news), f"news of {child.pid}")
             code = await child.wait()
-            if slot.child is child:
-                slot.child = None
-                if not self._stopping.is_set():
-                    await rhythm.rest(f"worker-{slot.index}", code)
+            async with slot.changing:
+                ended = slot.child is child
+                if ended:
+                    slot.child = None
+            if ended and not self._stopping.is_set():
+                await rhythm.rest(f"worker-{slot.index}", code)
+
+    async def _follow(self, slot: Slot, child: Child, news: News) -> None:
+        """Somebody else may tell a worker to end: then its successor begins at once, not when it has ended."""
+        while said := await news.next():
+            if said == LEAVING and slot.child is child and not self._stopping.is_set():
+                await self._change(slot, child)
+
+    async def _change(self, slot: Slot, old: Child | None) -> bool:
+        """Put a new worker in `old`'s place; whether there is one. `old` leaves when the new one serves."""
+        async with slot.changing:
+            if slot.child is not old:
+                return True
+            if not await self._succeed(slot):
+                return False
+            if old is not None:
+                self._retire(old)
+            return True
 
     async def _succeed(self, slot: Slot) -> bool:
         """Put a new worker into `slot` once it serves; whether it did. What was there goes on otherwise."""
-        ready = Signal()
-        child = await self._started(slot, ready)
-        if not await ready.given(READY):
+        child, news = await self._started(slot, waits=True)
+        try:
+            ready = await asyncio.wait_for(news.next(), READY_WITHIN) == READY
+        except TimeoutError:
+            ready = False
+        if not ready:
             log("error", "a worker's successor did not come to serve: it stays as it is", slot=slot.index)
+            news.close()
             await end([child], GRACE)
             return False
         slot.child = child
+        self._tasks.spawn(self._follow(slot, child, news), f"news of {child.pid}")
         return True
 
-    async def _started(self, slot: Slot, ready: Signal | None) -> Child:
-        """A new worker at `slot`'s socket; with `ready` it is a successor."""
+    async def _started(self, slot: Slot, *, waits: bool) -> tuple[Child, News]:
+        """A new worker at `slot`'s socket; a successor `waits` for the true state."""
         descriptor = slot.socket.fileno()
+        news = News()
         boot = msgspec.structs.replace(
             self._boot(),
             index=self._free_number(slot),
             socket_fd=descriptor,
-            ready_fd=None if ready is None else ready.writing,
-            waits=ready is not None,
+            news_fd=news.writing,
+            waits=waits,
         )
-        pass_fds = (descriptor,) if ready is None else (descriptor, ready.writing)
-        child = start(["-m", "gateway.process"], number=boot.index, pass_fds=pass_fds)
+        child = start(["-m", "gateway.process"], number=boot.index, pass_fds=(descriptor, news.writing))
+        news.begin()
         await child.tell(boot.frame())
-        return child
+        return child, news
 
     def _free_number(self, slot: Slot) -> int:
         """The slot's own number, or while somebody of that number still lives the slot's next one."""

@@ -40,6 +40,10 @@ class Budget:
         self.held += size
         return True
 
+    def release(self, size: int) -> None:
+        """`size` bytes are not held any more."""
+        self.held -= size
+
     def close(self, size: int) -> None:
         """A pair that held `size` bytes ended."""
         self.pairs -= 1
@@ -110,7 +114,10 @@ class PendingPair:
     incumbent is asked a second time, and the pair waits for that too.
     """
 
-    __slots__ = ("_asked", "_budget", "_candidate", "_held", "_incumbent", "_repeat", "kept", "limit", "repeats")
+    __slots__ = (
+        "_asked", "_budget", "_candidate", "_held", "_incumbent", "_repeat", "kept", "limit",
+        "repeats",
+    )  # fmt: skip
 
     def __init__(
         self, budget: Budget, size: int, limit: int, asked: Asked, kept: Kept = NOTHING_KEPT,

@@ -46,7 +46,12 @@ class Gateway:
             "candidate": {"version": "rain-2", "urls": [f"http://127.0.0.1:{candidate}"]},
             "flag": "canary",
             "compare": {"kind": "regression", "output": "/0", "tolerance": 0.1, "scale": 1.0},
-            "guards": {"vote": {"per": "pair"}, "flips": {"rate": "1%"}, "errors": {"excess": "1%"}},
+            "guards": {
+                "certify": False,
+                "vote": {"per": "pair"},
+                "flips": {"rate": "1%"},
+                "errors": {"excess": "1%"},
+            },
             "plan": [{"mode": "shadow", "pairs": 20}, {"mode": "canary", "weight": "100%"}],
             **rain,
         }

@@ -1,99 +1,106 @@
 """An endpoint's comparison: which reader, which distance, whose fault.
 
-Bytes in, a Divergence out. Equal bytes are the common case of a healthy candidate and are recognised before
-anything of the second answer is decoded. The incumbent is read first: when its answer cannot be read there
-is nothing to hold the candidate against, whatever the candidate said.
+Observations in, Divergences out. Equal bytes are the common case of a healthy candidate and are recognised
+before anything of the second answer is decoded. The incumbent is read first: when its answer cannot be read
+there is nothing to hold the candidate against, whatever the candidate said.
+
+Pairs are compared in batches: what is read of them is compared together (`comparators.stacking`), and no
+finding depends on what else is in the batch.
 """
 
 from __future__ import annotations
 
-import math
-from typing import Protocol
+from collections.abc import Iterable, Sequence
 
-from comparators.classification import Classification
+from comparators.kind import Finding, PredictionPair
+from comparators.kinds import key, kind_of, reads_structures
 from comparators.prediction import Prediction, Reader, Unreadable
-from comparators.readers.plain import PlainReader
-from comparators.readers.v2 import V2Reader
-from comparators.regression import Regression
+from comparators.readers.features import Features, features
+from comparators.readers.protocols import PROTOCOLS, reader
+from comparators.text import TextScorer
 from domain.errors import ComparatorFault, ConfigError
-from domain.observation import Divergence
+from domain.media import JSON, Media
+from domain.observation import Divergence, Observation
 from domain.routing import Arm
 from settings.schema import CompareSettings
 
-
-class _Kind(Protocol):
-    def alone(self, incumbent: Prediction) -> Divergence: ...
-
-    def compare(self, incumbent: Prediction, candidate: Prediction) -> Divergence: ...
-
-    def describe(self, prediction: Prediction) -> object: ...
+_AT_ONCE = 1024
+"""Pairs whose predictions are held at the same time."""
 
 
 class Comparison:
     """Compares answers of one endpoint. Holds no state: one object may serve all threads."""
 
-    def __init__(self, protocol: str, settings: CompareSettings, path: str = "") -> None:
+    def __init__(
+        self, protocol: str, settings: CompareSettings, path: str = "", scorer: TextScorer | None = None
+    ) -> None:
         """`path` is where `settings` stand in the configuration (`endpoints.rain.compare`).
 
-        Raises ConfigError for a protocol, kind, pointer, scale, tolerance, threshold or labels that
-        cannot be.
+        `scorer` says how far apart two texts are in meaning. Raises ConfigError for a protocol, kind, output
+        or any other setting that cannot be.
         """
-        self._reader = _reader(protocol, settings.output, path)
-        self._kind = _kind(settings, path)
+        if protocol not in PROTOCOLS:
+            parent = path.removesuffix("compare").rstrip(".")
+            raise ConfigError(key(parent, "protocol"), protocol, f"one of {', '.join(PROTOCOLS)}")
+        self._protocol = protocol
+        self._kind = kind_of(settings, path, scorer)
+        self._reader = _reader(protocol, settings, path)
 
-    def compare(self, incumbent: bytes, candidate: bytes) -> Divergence:
+    def compare(self, incumbent: Observation, candidate: Observation) -> Divergence:
         """How far apart two answers are. Raises ComparatorFault; its arm is whose answer cannot be read."""
-        trusted = self._read(incumbent, Arm.INCUMBENT)
-        if incumbent == candidate:
-            return self._kind.alone(trusted)
-        return self._kind.compare(trusted, self._read(candidate, Arm.CANDIDATE))
+        (found,) = self.compare_many([(incumbent, candidate)])
+        if isinstance(found, ComparatorFault):
+            raise found
+        return found
 
-    def describe(self, body: bytes) -> object:
-        """The prediction in `body` as a JSON-able value for people; a text saying why when there is none."""
+    def compare_many(self, pairs: Sequence[tuple[Observation, Observation]]) -> list[Finding]:
+        """What `compare` answers or raises for each pair, in order."""
+        found: list[Finding] = []
+        for start in range(0, len(pairs), _AT_ONCE):
+            found += self._compare_some(pairs[start : start + _AT_ONCE])
+        return found
+
+    def describe(self, observation: Observation) -> object:
+        """The prediction as a JSON-able value for people; a text saying why when there is none."""
         try:
-            return self._kind.describe(self._reader.read(body))
+            return self._kind.describe(self._reader.read(observation.body, _media(observation)))
         except (Unreadable, ComparatorFault) as error:
             return f"unreadable: {error.reason}"
 
-    def _read(self, body: bytes, arm: Arm) -> Prediction:
+    def features(self, request: bytes, media: str = "") -> Features:
+        """The features in a request's body, as named columns. Never raises: see `Features.reason`."""
+        return features(self._protocol, request, Media.of(media))
+
+    def _compare_some(self, pairs: Iterable[tuple[Observation, Observation]]) -> list[Finding]:
+        found: list[Finding | None] = []
+        read: list[PredictionPair] = []
+        for incumbent, candidate in pairs:
+            try:
+                trusted = self._read(incumbent, Arm.INCUMBENT)
+                if incumbent.body == candidate.body and incumbent.media == candidate.media:
+                    read.append((trusted, trusted))
+                else:
+                    read.append((trusted, self._read(candidate, Arm.CANDIDATE)))
+            except ComparatorFault as fault:
+                found.append(fault)
+            else:
+                found.append(None)
+        compared = iter(self._kind.compare_many(read))
+        return [next(compared) if finding is None else finding for finding in found]
+
+    def _read(self, observation: Observation, arm: Arm) -> Prediction:
         try:
-            return self._reader.read(body)
+            return self._reader.read(observation.body, _media(observation))
         except Unreadable as error:
             raise ComparatorFault(error.reason, arm) from None
 
 
-def _reader(protocol: str, output: str | None, path: str) -> Reader:
-    if protocol == "v2":
-        _demand(output != "", path, "output", output, "name an output tensor; without it the first is taken")
-        return V2Reader(output)
-    if protocol == "json":
-        try:
-            return PlainReader(output)
-        except ValueError as error:
-            raise ConfigError(_key(path, "output"), output, str(error)) from None
-    parent = path.removesuffix("compare").rstrip(".")
-    raise ConfigError(_key(parent, "protocol"), protocol, "v2 or json")
+def _media(observation: Observation) -> Media:
+    return Media.of(observation.media) if observation.media else JSON
 
 
-def _kind(settings: CompareSettings, path: str) -> _Kind:
-    _demand(0 < settings.scale < math.inf, path, "scale", settings.scale, "a number above 0")
-    _demand(0 <= settings.tolerance < math.inf, path, "tolerance", settings.tolerance, "a number, 0 or more")
-    _demand(0 < settings.threshold < 1, path, "threshold", settings.threshold, "a number between 0 and 1")
-    labels = settings.labels
-    _demand(len(labels) != 1, path, "labels", labels, "name every class, two at least, or none")
-    distinct = all(labels) and len(set(labels)) == len(labels)
-    _demand(distinct, path, "labels", labels, "give each class a name of its own")
-    if settings.kind == "regression":
-        return Regression(settings)
-    if settings.kind == "classification":
-        return Classification(settings)
-    raise ConfigError(_key(path, "kind"), settings.kind, "regression or classification")
-
-
-def _demand(holds: bool, path: str, key: str, value: object, allowed: str) -> None:
-    if not holds:
-        raise ConfigError(_key(path, key), value, allowed)
-
-
-def _key(path: str, name: str) -> str:
-    return f"{path}.{name}" if path else name
+def _reader(protocol: str, settings: CompareSettings, path: str) -> Reader:
+    try:
+        return reader(protocol, settings.output, reads_structures(settings))
+    except ValueError as error:
+        raise ConfigError(key(path, "output"), settings.output, str(error)) from None

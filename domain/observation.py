@@ -80,6 +80,12 @@ class Pair(NamedTuple):
     request_media: str = ""
     cohorts: tuple[str | None, ...] = ()
 
+    @property
+    def size(self) -> int:
+        """Bytes of its bodies."""
+        size = len(self.incumbent.body) + len(self.candidate.body) + len(self.request)
+        return size if self.repeat is None else size + len(self.repeat.body)
+
 
 class RowFinding(NamedTuple):
     """What a comparator finds in one row of a batch; the fields mean what they mean in Divergence."""

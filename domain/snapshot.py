@@ -65,6 +65,8 @@ class Endpoint:
         adaptive: whether that bound follows the measured latency, with `max_in_flight` as its upper end.
         cohorts: lower-case header names whose values travel with each pair.
         keep_request: whether the request's body travels with each pair, for what reads its features.
+        protocol: how payloads are written.
+        compare: the settings of the comparison (JSON), where a worker may have to compare; empty elsewhere.
     """
 
     name: str
@@ -87,6 +89,8 @@ class Endpoint:
     adaptive: bool = False
     cohorts: tuple[str, ...] = ()
     keep_request: bool = False
+    protocol: str = "v2"
+    compare: bytes = b""
 
     def __post_init__(self) -> None:
         where = f"endpoints.{self.name}"

@@ -44,14 +44,17 @@ def decode(body: bytes) -> object:
 
     NaN, Infinity and -Infinity are accepted as numbers. Raises Unreadable.
     """
-    _check_bounds(body)
+    if len(body) > MAX_PARTS:
+        _check_bounds(body)
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         document = _decode_leniently(body, error)
     colons = body.count(b":")
-    if colons == _keys_on_top(document) and body.count(b"[") + body.count(b"{") <= MAX_DEPTH:
-        return document  # no other keys, so none repeated: the usual answer needs no closer look
+    if colons + body.count(b"[") < MAX_DEPTH and (  # every level but the last takes one of them
+        colons == (_keys(document) if type(document) is dict else 0)
+    ):
+        return document  # not deep, and no key got lost: the usual answer needs no closer look
     keys, depth = _measure(document)
     if depth > MAX_DEPTH:
         raise Unreadable(f"the answer is nested {depth} levels deep; {MAX_DEPTH} are compared")
@@ -64,7 +67,7 @@ def _check_bounds(body: bytes) -> None:
     size = len(body)
     if size > MAX_BODY:
         raise Unreadable(f"the answer has {size} bytes; up to {MAX_BODY} are compared")
-    if size > MAX_PARTS and body.count(b",") + body.count(b"[") + body.count(b"{") > MAX_PARTS:
+    if body.count(b",") + body.count(b"[") + body.count(b"{") > MAX_PARTS:
         raise Unreadable(f"the answer has more than {MAX_PARTS} values")
 
 
@@ -129,15 +132,20 @@ def _refuse_lone_surrogates(document: object) -> None:
         raise Unreadable("the answer has a lone surrogate in a string") from None
 
 
-def _keys_on_top(document: object) -> int:
-    """How many keys the document has, and the objects in its arrays: all of a usual answer."""
-    if type(document) is not dict:
-        return 0
+def _keys(document: dict[str, object]) -> int:
+    """How many keys it has, with those of the objects in its arrays and theirs: all of a usual answer."""
     keys = len(document)
     for member in document.values():
-        if type(member) is list and member and type(member[0]) is dict:
+        if type(member) is list:
             for inner in member:
-                keys += len(inner) if type(inner) is dict else 0
+                if type(inner) is not dict:
+                    break
+                keys += len(inner)
+                for innermost in inner.values():
+                    if type(innermost) is dict:
+                        keys += len(innermost)
+        elif type(member) is dict:
+            keys += len(member)
     return keys
 
 

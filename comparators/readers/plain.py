@@ -7,76 +7,54 @@ label. So is a list of nothing but whole numbers; one float among them makes the
 
 from __future__ import annotations
 
-import re
-
 from comparators.prediction import Prediction, Unreadable
+from comparators.readers.body import inflated
 from comparators.readers.document import decode
-from comparators.readers.scalars import flattened, noun, of_booleans, of_integers, of_reals, of_texts
+from comparators.readers.pointer import follow, pointer_tokens
+from comparators.readers.scalars import flattened, of_scalars
 from comparators.wording import quoted
-
-_INDEX = re.compile(r"0|[1-9][0-9]{0,17}")
-_WRONG_ESCAPE = re.compile(r"~(?![01])")
+from domain.media import JSON, Media
 
 
 class PlainReader:
     """Reads what `pointer` leads to; None and "" take the whole document."""
 
-    def __init__(self, pointer: str | None = None) -> None:
+    def __init__(self, pointer: str | None = None, structured: bool = False) -> None:
         """Raises ValueError when `pointer` is no JSON pointer."""
         self._tokens = pointer_tokens(pointer or "")
         self._where = f"the value at {quoted(pointer)}" if pointer else "the answer"
+        self._structured = structured
 
-    def read(self, body: bytes) -> Prediction:
+    def read(self, body: bytes, media: Media = JSON) -> Prediction:
         """The prediction in `body`. Raises Unreadable, and nothing else, for any bytes."""
-        value = decode(body)
-        for depth, token in enumerate(self._tokens):
-            value = _step(value, token, self._tokens[:depth])
-        if not isinstance(value, list):
-            return _prediction(self._where, 1, 1, [value])
-        if not value:
-            raise Unreadable(f"{self._where} is an empty array")
-        if type(value[0]) is not list:
-            return _prediction(self._where, 1, len(value), value)
-        if value[0] and type(value[0][0]) is list:
-            raise Unreadable(f"{self._where} is nested deeper than rows of values")
-        data = flattened(value, self._where)
-        if not data:
-            raise Unreadable(f"{self._where} has empty rows")
-        return _prediction(self._where, len(value), len(value[0]), data)
+        if media.content_encoding:
+            body = inflated(body, media)
+        return read_plainly(follow(decode(body), self._tokens), self._where, self._structured)
 
 
-def pointer_tokens(pointer: str) -> tuple[str, ...]:
-    """The reference tokens of a JSON pointer, unescaped (RFC 6901, section 4). Raises ValueError."""
-    if not pointer:
-        return ()
-    if not pointer.startswith("/") or _WRONG_ESCAPE.search(pointer):
-        raise ValueError("write a JSON pointer (RFC 6901) such as /predictions/0, with ~0 for ~ and ~1 for /")
-    return tuple(token.replace("~1", "/").replace("~0", "~") for token in pointer[1:].split("/"))
+def read_plainly(value: object, where: str, structured: bool) -> Prediction:
+    """The prediction that `value` is, by its form. Raises Unreadable."""
+    if not structured:
+        return _tabular(value, where)
+    try:
+        found = _tabular(value, where)
+    except Unreadable:
+        return Prediction(where, 1, 1, structure=value)
+    if found.rows == 1 and isinstance(value, list) and type(value[0]) is list:
+        value = value[0]
+    return found._replace(structure=value)
 
 
-def _step(value: object, token: str, above: tuple[str, ...]) -> object:
-    if isinstance(value, dict):
-        if token in value:
-            return value[token]
-        missing = f"no key {quoted(token)}"
-    elif isinstance(value, list):
-        if _INDEX.fullmatch(token) and int(token) < len(value):
-            return value[int(token)]
-        missing = f"no element {quoted(token)} in an array of {len(value)}"
-    else:
-        missing = f"{noun(value)}, so no {quoted(token)},"
-    place = quoted("/" + "/".join(above)) if above else "the top of the answer"
-    raise Unreadable(f"there is {missing} at {place}")
-
-
-def _prediction(where: str, rows: int, width: int, data: list[object]) -> Prediction:
-    types = set(map(type, data))
-    if types == {int}:
-        return of_integers(where, rows, width, data)._replace(untyped=True)
-    if types == {str}:
-        return of_texts(where, rows, width, data)
-    if types == {bool}:
-        return of_booleans(where, rows, width, data)
-    if types <= {dict, type(None)}:
-        raise Unreadable(f"{where} is {noun(data[0])}, not a prediction")
-    return of_reals(where, rows, width, data)
+def _tabular(value: object, where: str) -> Prediction:
+    if not isinstance(value, list):
+        return of_scalars(where, 1, 1, [value])
+    if not value:
+        raise Unreadable(f"{where} is an empty array")
+    if type(value[0]) is not list:
+        return of_scalars(where, 1, len(value), value)
+    if value[0] and type(value[0][0]) is list:
+        raise Unreadable(f"{where} is nested deeper than rows of values")
+    data = flattened(value, where)
+    if not data:
+        raise Unreadable(f"{where} has empty rows")
+    return of_scalars(where, len(value), len(value[0]), data)

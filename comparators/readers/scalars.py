@@ -28,6 +28,7 @@ _REALS_AND_NULL: frozenset[type] = frozenset((float, int, type(None)))
 _INTEGERS: frozenset[type] = frozenset((int,))
 _BOOLEANS: frozenset[type] = frozenset((bool,))
 _TEXTS: frozenset[type] = frozenset((str,))
+_NO_VALUES: frozenset[type] = frozenset((dict, type(None)))
 
 
 def noun(value: object) -> str:
@@ -45,6 +46,20 @@ def flattened(data: list[object], where: str) -> list[object]:
             raise Unreadable(f"{where} has rows of different lengths")
         data = list(chain.from_iterable(nested))
     return data
+
+
+def of_scalars(where: str, rows: int, width: int, data: list[object]) -> Prediction:
+    """Values of a protocol that has no datatypes: what they are decides. Raises Unreadable."""
+    types = set(map(type, data))
+    if types == _INTEGERS:
+        return of_integers(where, rows, width, data)._replace(untyped=True)
+    if types == _TEXTS:
+        return of_texts(where, rows, width, data)
+    if types == _BOOLEANS:
+        return of_booleans(where, rows, width, data)
+    if types <= _NO_VALUES:
+        raise Unreadable(f"{where} is {noun(data[0])}, not a prediction")
+    return of_reals(where, rows, width, data)
 
 
 def of_reals(where: str, rows: int, width: int, data: list[object]) -> Prediction:
@@ -70,6 +85,10 @@ def of_integers(
     high: int = LARGEST_INTEGER,
 ) -> Prediction:
     """Whole numbers in [low, high]; labels are their digits."""
+    if len(data) == 1:  # one class of one row: the usual answer
+        (value,) = data
+        if type(value) is int and low <= value <= high:
+            return Prediction(where, rows, width, (float(value),), (str(value),))
     if set(map(type, data)) != _INTEGERS:
         raise _unfit(data, _INTEGERS, where, "a whole number")
     numbers = cast("list[int]", data)

@@ -1,61 +1,71 @@
-"""The Open Inference Protocol (V2) in JSON, as KServe, MLServer, Triton and OpenVINO answer.
+"""The Open Inference Protocol (V2), as KServe, MLServer, Triton and OpenVINO answer.
 
     {"outputs": [{"name": ..., "shape": [n, k], "datatype": "FP64", "data": [...]}]}
 
-Source: Open Inference Protocol, "Inference Response JSON Object" and "Tensor Data". `data` may be flat or
-nested, row-major either way; the shape decides: [] and [1] are one row of one value, [n] and [n, 1] are n
-rows of one, [..., k] are rows of k.
+Source: Open Inference Protocol, "Inference Response JSON Object" and "Binary Tensor Data Extension". In the
+extension, `Inference-Header-Content-Length` says where the JSON ends; the bytes of the tensors that have a
+parameter `binary_data_size` follow, in the order of the tensors; others have their `data` as ever. `data` may
+be flat or nested, row-major either way.
 """
 
 from __future__ import annotations
 
-import math
 from typing import cast
 
 from comparators.prediction import Prediction, Unreadable
+from comparators.readers.body import inflated
 from comparators.readers.document import MAX_BODY, decode
-from comparators.readers.scalars import flattened, noun, of_booleans, of_integers, of_reals, of_texts
+from comparators.readers.scalars import noun
+from comparators.readers.tensors import (
+    EmptyTensor,
+    Tensor,
+    nested,
+    prediction,
+    row_values,
+    without_values,
+)
 from comparators.wording import counted, quoted
+from domain.media import JSON, Media
 
-MAX_DIMENSIONS = 32
-"""Of a tensor. NumPy knows 64, Triton's clients fewer; the product of millions would stall us."""
-
-_FLOATS = frozenset(("FP64", "FP32", "FP16"))
-_RANGES = {f"INT{bits}": (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) for bits in (8, 16, 32, 64)}
-_RANGES |= {f"UINT{bits}": (0, 2**bits - 1) for bits in (8, 16, 32, 64)}
-
-_Output = dict[str, object]
+Payloads = dict[int, memoryview]
+"""The raw bytes of tensors, by the place of the tensor among the outputs (or inputs)."""
 
 
 class V2Reader:
-    """Reads the output tensor called `output`, or the first one."""
+    """Reads the output tensor called `output`, or the first one; for structures without a name, all."""
 
-    def __init__(self, output: str | None = None) -> None:
+    def __init__(self, output: str | None = None, structured: bool = False) -> None:
+        """Raises ValueError for an empty `output`."""
+        if output == "":
+            raise ValueError("name an output tensor; without it the first is taken")
         self._output = output
+        self._structured = structured
         self._where = "the first output" if output is None else f"output {quoted(output)}"
 
-    def read(self, body: bytes) -> Prediction:
+    def read(self, body: bytes, media: Media = JSON) -> Prediction:
         """The prediction in `body`. Raises Unreadable, and nothing else, for any bytes."""
-        output = self._pick(_outputs(decode(body)))
-        where = self._where
-        shape = _shape(output, where)
-        data = _data(output, where)
-        size = math.prod(shape)
-        if size != len(data):
-            asked = size if size <= MAX_BODY else f"more than {MAX_BODY}"
-            raise Unreadable(f"{where} holds {counted(len(data), 'value')}; its shape asks for {asked}")
-        if not size:
-            raise Unreadable(f"{where} is empty")
-        width = shape[-1] if len(shape) > 1 else 1
-        return _prediction(where, size // width, width, output.get("datatype"), data)
+        outputs, payloads = read_tensors(body, media, "outputs")
+        if self._structured and self._output is None and len(outputs) > 1:
+            return _all(outputs, payloads)
+        at, output = self._pick(outputs)
+        payload = None if payloads is None else payloads.get(at)
+        if self._structured:
+            return _structured(output, self._where, payload)
+        return prediction(output, self._where, payload)
 
-    def _pick(self, outputs: list[object]) -> _Output:
-        wanted = self._output
+    def _pick(self, outputs: list[object]) -> tuple[int, Tensor]:
+        wanted, first = self._output, outputs[0]
         if wanted is None:
-            if isinstance(outputs[0], dict):
-                return outputs[0]
-            raise Unreadable(f"the first output is {noun(outputs[0])}, not an object")
-        found = [output for output in outputs if isinstance(output, dict) and output.get("name") == wanted]
+            if type(first) is dict:
+                return 0, first
+            raise Unreadable(f"the first output is {noun(first)}, not an object")
+        if len(outputs) == 1 and type(first) is dict and first.get("name") == wanted:
+            return 0, first
+        found = [
+            (at, output)
+            for at, output in enumerate(outputs)
+            if isinstance(output, dict) and output.get("name") == wanted
+        ]
         if len(found) == 1:
             return found[0]
         if found:
@@ -65,54 +75,89 @@ class V2Reader:
         raise Unreadable(f"there is no output {quoted(wanted)}; the answer has {there}")
 
 
-def _outputs(document: object) -> list[object]:
-    if not isinstance(document, dict):
-        raise Unreadable(f"the answer is {noun(document)}, not an object with outputs")
-    outputs = document.get("outputs")
-    if isinstance(outputs, list) and outputs:
-        return outputs
+def read_tensors(body: bytes, media: Media, key: str) -> tuple[list[object], Payloads | None]:
+    """The tensors at `key` (outputs or inputs), and their bytes in a binary message. Raises Unreadable."""
+    if media is JSON:
+        return _tensors(decode(body), key), None
+    body = inflated(body, media)
+    if media.header_length is None:
+        return _tensors(decode(body), key), None
+    return _split(body, media.header_length, key)
+
+
+def _tensors(document: object, key: str) -> list[object]:
+    """The list at `key` (outputs or inputs), which is not empty. Raises Unreadable."""
+    if type(document) is not dict:
+        raise Unreadable(f"the answer is {noun(document)}, not an object with {key}")
+    found = document.get(key)
+    if type(found) is list and found:
+        return found
     if "error" in document:
         raise Unreadable(f"the answer is an error: {quoted(document['error'])}")
-    if "outputs" not in document:
-        raise Unreadable("the answer has no outputs")
-    if isinstance(outputs, list):
-        raise Unreadable("the list of outputs is empty")
-    raise Unreadable(f"outputs is {noun(outputs)}, not an array")
+    if key not in document:
+        raise Unreadable(f"the answer has no {key}")
+    if isinstance(found, list):
+        raise Unreadable(f"the list of {key} is empty")
+    raise Unreadable(f"{key} is {noun(found)}, not an array")
 
 
-def _shape(output: _Output, where: str) -> list[int]:
-    shape = output.get("shape")
-    if not isinstance(shape, list):
-        raise Unreadable(f"{where} has {noun(shape)} for a shape, where an array is needed")
-    if len(shape) > MAX_DIMENSIONS:
-        raise Unreadable(f"{where} has {len(shape)} dimensions; up to {MAX_DIMENSIONS} are compared")
-    for size in shape:
-        if type(size) is not int or size < 0:
-            raise Unreadable(f"the shape of {where} has {quoted(size)} where a size is needed")
-    return cast("list[int]", shape)
+def _split(body: bytes, header_length: int, key: str) -> tuple[list[object], Payloads]:
+    """The tensors at `key`, and the bytes behind the JSON that are theirs. Raises Unreadable."""
+    if len(body) > MAX_BODY:
+        raise Unreadable(f"the answer has {len(body)} bytes; up to {MAX_BODY} are compared")
+    if header_length < 0:
+        raise Unreadable("the Inference-Header-Content-Length is no number of bytes")
+    if header_length > len(body):
+        size = counted(len(body), "byte")
+        raise Unreadable(f"the Inference-Header-Content-Length is {header_length}; the answer has {size}")
+    found = _tensors(decode(body[:header_length]), key)
+    payloads: Payloads = {}
+    at, raw = header_length, memoryview(body)
+    for index, tensor in enumerate(found):
+        length = _binary_size(tensor)
+        if length is not None:
+            payloads[index] = raw[at : at + length]
+            at += length
+    if at != len(body):
+        there, said = counted(len(body) - header_length, "byte"), at - header_length
+        raise Unreadable(f"{there} of tensors came behind the JSON, which asks for {said}")
+    return found, payloads
 
 
-def _data(output: _Output, where: str) -> list[object]:
-    data = output.get("data")
-    if isinstance(data, list):
-        return flattened(data, where) if data and type(data[0]) is list else data
-    if data is not None:
-        raise Unreadable(f"the data of {where} is {noun(data)}, not an array")
-    parameters = output.get("parameters")
-    if isinstance(parameters, dict) and "binary_data_size" in parameters:
-        raise Unreadable(f"{where} comes in the binary extension; ask the model server for JSON")
-    raise Unreadable(f"{where} has no data")
+def _binary_size(tensor: object) -> int | None:
+    parameters = tensor.get("parameters") if isinstance(tensor, dict) else None
+    if not isinstance(parameters, dict) or "binary_data_size" not in parameters:
+        return None
+    size = parameters["binary_data_size"]
+    if type(size) is not int or size < 0:
+        raise Unreadable(f"a binary_data_size is {quoted(size)}, which is no number of bytes")
+    return size
 
 
-def _prediction(where: str, rows: int, width: int, datatype: object, data: list[object]) -> Prediction:
-    if not isinstance(datatype, str):
-        raise Unreadable(f"{where} has {noun(datatype)} for a datatype, where text is needed")
-    if datatype in _FLOATS:
-        return of_reals(where, rows, width, data)
-    if datatype in _RANGES:
-        return of_integers(where, rows, width, data, *_RANGES[datatype])
-    if datatype == "BYTES":
-        return of_texts(where, rows, width, data)
-    if datatype == "BOOL":
-        return of_booleans(where, rows, width, data)
-    raise Unreadable(f"{where} has the datatype {quoted(datatype)}, which V2 in JSON does not know")
+def _structured(output: Tensor, where: str, payload: memoryview | None) -> Prediction:
+    """The output with its structure: rows of values, or arrays inside them when it has more dimensions."""
+    try:
+        found = prediction(output, where, payload)
+    except EmptyTensor:
+        return Prediction(where, 1, 1, structure=without_values(output, where))
+    deep = len(cast("list[int]", output["shape"])) > 2
+    return found._replace(structure=nested(output, found) if deep else row_values(output, found))
+
+
+def _all(outputs: list[object], payloads: Payloads | None) -> Prediction:
+    """Every output by its name, as one structure."""
+    structure: dict[str, object] = {}
+    for at, output in enumerate(outputs):
+        name = output.get("name") if isinstance(output, dict) else None
+        if not isinstance(output, dict) or not isinstance(name, str):
+            raise Unreadable(f"output {at} has no name")
+        if name in structure:
+            raise Unreadable(f"2 outputs are called {quoted(name)}")
+        where = f"output {quoted(name)}"
+        try:
+            found = prediction(output, where, None if payloads is None else payloads.get(at))
+        except EmptyTensor:
+            structure[name] = without_values(output, where)
+        else:
+            structure[name] = nested(output, found)
+    return Prediction("the outputs", 1, 1, structure=structure)

@@ -51,6 +51,13 @@ def test_what_json_wrote_is_read_back(value: object, ascii_only: bool) -> None:
         (b"1" * 5000, "the answer is not JSON: number is infinity"),
         (b'{"a": 1, "a": 1}', "the key 'a' occurs twice in one object"),
         (b'{"x": {"a": 1, "\\u0061": 2}}', "the key 'a' occurs twice in one object"),
+        (b'{"p": {"a": 1, "a": 2}}', "the key 'a' occurs twice in one object"),
+        (b'{"p": {"q": {"a": 1, "a": 2}}}', "the key 'a' occurs twice in one object"),
+        (b'{"o": [{"a": 1, "a": 2}]}', "the key 'a' occurs twice in one object"),
+        (b'{"o": [{"p": {"a": 1, "a": 2}}]}', "the key 'a' occurs twice in one object"),
+        (b'{"o": [{"p": {"q": {"a": 1, "a": 2}}}]}', "the key 'a' occurs twice in one object"),
+        (b'{"o": [1, {"a": 1, "a": 2}]}', "the key 'a' occurs twice in one object"),
+        (b'{"o": [[{"a": 1, "a": 2}]]}', "the key 'a' occurs twice in one object"),
         (b'{"a": NaN, "a": 1}', "the key 'a' occurs twice in one object"),
         (b'[{"b": "x:y", "a": [{"a": 1, "a": 2}]}]', "the key 'a' occurs twice in one object"),
         (b"[NaN", "the answer is not JSON: "),
@@ -89,6 +96,15 @@ def test_nesting_ends_at_the_cap(opening: bytes, closing: bytes, filling: bytes)
             decode(opening * depth + filling + closing * depth)
         with pytest.raises(Unreadable, match=r"depth|nested"):
             decode(opening * depth + filling)
+
+
+def test_arrays_and_objects_in_turn_end_at_the_cap_too() -> None:
+    decode(b'{"a":[' * (MAX_DEPTH // 2) + b"]}" * (MAX_DEPTH // 2))
+    with pytest.raises(Unreadable, match="nested 65 levels deep"):
+        decode(b"[" + b'{"a":[' * (MAX_DEPTH // 2) + b"]}" * (MAX_DEPTH // 2) + b"]")
+    decode(b'{"a":' * (MAX_DEPTH - 1) + b"{}" + b"}" * (MAX_DEPTH - 1))
+    with pytest.raises(Unreadable, match="nested 65 levels deep"):
+        decode(b'{"a":' * MAX_DEPTH + b"{}" + b"}" * MAX_DEPTH)
 
 
 def test_many_shallow_containers_are_no_depth() -> None:

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from comparators.prediction import Prediction, Reader, Unreadable
-from comparators.readers.plain import PlainReader, pointer_tokens
+from comparators.readers.plain import PlainReader
+from comparators.readers.pointer import pointer_tokens
 from comparators.readers.v2 import V2Reader
 
 
@@ -32,7 +33,35 @@ def refusal(reader: Reader, body: bytes) -> str:
     return reason
 
 
+MLSERVER = (
+    b'{"model_name":"iris-1","model_version":"1","id":"c0c12301-c091-47b4-9d50-e6fed58e1d6c","parameters":{},'
+    b'"outputs":[{"name":"predict","shape":[2,1],"datatype":"INT64","parameters":{"content_type":"np"},'
+    b'"data":[0,2]},{"name":"predict_proba","shape":[2,3],"datatype":"FP64","parameters":{"content_type":"np"},'
+    b'"data":[0.981656829444016,0.01834315616093856,1.4395045350105303e-8,0.0005246763333937598,'
+    b"0.475514249861016,0.5239610738055903]}]}"
+)
+KSERVE = (
+    b'{"model_name":"iris","model_version":null,"id":"r-2","parameters":null,"outputs":[{"name":"predict","shape":'
+    b'[2],"datatype":"INT64","parameters":null,"data":[0,2]},{"name":"predict_proba","shape":[2,3],"datatype":'
+    b'"FP64","parameters":null,"data":[0.981656829444016,0.01834315616093856,1.4395045350105303e-8,'
+    b"0.0005246763333937598,0.475514249861016,0.5239610738055903]}]}"
+)
+"""What MLServer 1.7.1 and KServe 0.21 answer for the same two rows."""
+
+
 class TestV2:
+    @pytest.mark.parametrize("answer", [MLSERVER, KSERVE])
+    def test_what_real_servers_answer_is_read(self, answer: bytes) -> None:
+        assert V2Reader().read(answer).labels == ("0", "2")
+        read = V2Reader("predict_proba").read(answer)
+        assert (read.rows, read.width) == (2, 3)
+        assert [row.index(max(row)) for row in read.values.tolist()] == [0, 2]
+        both = V2Reader(None, structured=True).read(answer).structure
+        assert both == {
+            "predict": [[0], [2]] if answer is MLSERVER else [0, 2],
+            "predict_proba": read.values.tolist(),
+        }
+
     @pytest.mark.parametrize(
         ("shape", "rows", "width"),
         [([4], 4, 1), ([4, 1], 4, 1), ([1, 4], 1, 4), ([2, 2], 2, 2), ([2, 1, 2], 2, 2), ([1, 1, 4], 1, 4)],
@@ -120,13 +149,13 @@ class TestV2:
             (v2(output(None, [1])), "output 'p' has no data"),
             (
                 v2({"name": "p", "shape": [1], "datatype": "FP32", "parameters": {"binary_data_size": 4}}),
-                "output 'p' comes in the binary extension; ask the model server for JSON",
+                "output 'p' is said to be binary, but no Inference-Header-Content-Length came with it",
             ),
             (v2(output([1], [1], None)), "output 'p' has null for a datatype, where text is needed"),
             (v2(output([1], [1], [])), "output 'p' has an array for a datatype, where text is needed"),
             (
                 v2(output([1], [1], "FP8")),
-                "output 'p' has the datatype 'FP8', which V2 in JSON does not know",
+                "output 'p' has the datatype 'FP8', which V2 does not know",
             ),
             (
                 v2(output([1.0, "x\x1b[2J"], [2])),

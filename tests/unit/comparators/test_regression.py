@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from comparators import regression
+from comparators.kind import compare_one
 from comparators.prediction import Prediction
 from comparators.regression import Regression
 from domain.errors import ComparatorFault
-from domain.observation import Divergence
+from domain.observation import Divergence, RowFinding
 from domain.routing import Arm
 from settings.schema import CompareSettings
 
@@ -28,7 +29,7 @@ def column(numbers: Sequence[float]) -> Prediction:
 
 
 def compare(trusted: Sequence[float], tried: Sequence[float]) -> Divergence:
-    return KIND.compare(column(trusted), column(tried))
+    return compare_one(KIND, column(trusted), column(tried))
 
 
 @pytest.mark.parametrize(
@@ -72,21 +73,21 @@ def test_one_wild_row_in_a_batch_is_a_flip() -> None:
 
 
 def test_shapes_that_differ_are_as_far_apart_as_can_be() -> None:
-    found = KIND.compare(Prediction("p", 1, 2, (1.0, 2.0)), column([1.0, 2.0]))
+    found = compare_one(KIND, Prediction("p", 1, 2, (1.0, 2.0)), column([1.0, 2.0]))
     assert (found.score, found.flip) == (1.0, True)
     assert found.reason == "the shapes differ: 1 × 2 numbers → 2 × 1"
 
 
 def test_whole_numbers_are_compared_as_numbers() -> None:
     integers = Prediction("p", 1, 1, (3.0,), ("3",))
-    assert KIND.compare(integers, column([3.1])).score == pytest.approx(0.05)
+    assert compare_one(KIND, integers, column([3.1])).score == pytest.approx(0.05)
 
 
 def test_text_is_the_fault_of_the_arm_that_sent_it() -> None:
     text = Prediction("output 'p'", 1, 1, None, ("x",))
     for trusted, tried, arm in ((text, text, Arm.INCUMBENT), (column([1.0]), text, Arm.CANDIDATE)):
         with pytest.raises(ComparatorFault, match="output 'p' is text where numbers are needed") as caught:
-            KIND.compare(trusted, tried)
+            compare_one(KIND, trusted, tried)
         assert caught.value.arm is arm
 
 
@@ -141,11 +142,24 @@ def test_a_larger_perturbation_never_scores_lower(
 @given(PAIRS)
 def test_many_numbers_are_judged_as_few_are(pairs: list[tuple[float, float]]) -> None:
     trusted, tried = zip(*pairs, strict=True)
-    few = regression._summarize(trusted, tried, 2.0, 0.1)
-    many = regression._summarize_large(trusted, tried, 2.0, 0.1)
-    assert many == pytest.approx(few)
-    large = compare(trusted * 65, tried * 65)
-    assert (large.score, large.flip) == (pytest.approx(few[0]), few[1] > 0)
+    few, many = compare(trusted, tried), compare(trusted * 65, tried * 65)
+    assert (many.score, many.flip) == (pytest.approx(few.score), few.flip)
+
+
+def test_each_row_of_a_batch_has_a_finding_of_its_own() -> None:
+    table = Prediction("p", 2, 2, (1.0, 2.0, 3.0, 4.0))
+    found = compare_one(KIND, table, table._replace(numbers=(1.0, 2.0, 3.0, 6.0)))
+    assert found.rows == (RowFinding(0.0, False), RowFinding(0.5, True))
+    assert (found.score, found.flip) == (0.25, True)
+    assert compare([1.0], [2.0]).rows == ()
+    equal = compare_one(KIND, table, table)
+    assert (equal.reason, equal.rows) == ("equal bytes", (RowFinding(0.0, False),) * 2)
+
+
+def test_numbers_of_a_binary_tensor_are_compared_in_place() -> None:
+    few, many = column([1.0] * 40), Prediction("p", 40, 1, array=np.full((40, 1), 1.5, dtype=np.float32))
+    assert compare_one(KIND, few, many) == compare([1.0] * 40, [1.5] * 40)
+    assert compare_one(KIND, many, few).score == 0.25
 
 
 def test_people_see_numbers_rows_and_how_many_are_left_out() -> None:

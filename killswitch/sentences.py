@@ -4,14 +4,92 @@ from __future__ import annotations
 
 import math
 
-from killswitch.signals import DIVERGENCE, ERRORS, FLIPS, LATENCY_SLO, Signal
+from killswitch.signals import (
+    ACCURACY,
+    CLASSES,
+    CONFIDENCE,
+    DIVERGENCE,
+    DRIFT,
+    ERRORS,
+    ERRORS_UNPAIRED,
+    FLIPS,
+    LATENCY_SLO,
+    NOISE_CORRECTED_DIVERGENCE,
+    NOISE_CORRECTED_FLIPS,
+    Signal,
+)
+
+_SUBJECTS = {
+    DIVERGENCE: "divergence",
+    FLIPS: "flips",
+    NOISE_CORRECTED_DIVERGENCE: "divergence beyond the incumbent's own noise",
+    NOISE_CORRECTED_FLIPS: "flips beyond the incumbent's own noise",
+    ERRORS: "errors in excess of the incumbent's",
+    ERRORS_UNPAIRED: "errors in excess of the incumbent's, by counts",
+    CONFIDENCE: "confidence shifted by",
+    CLASSES: "class shares shifted by",
+    ACCURACY: "accuracy below the incumbent's by",
+    DRIFT: "features drifted by",
+}
+_PLAIN = frozenset({DIVERGENCE, NOISE_CORRECTED_DIVERGENCE, CONFIDENCE})
+"""Signals that are no shares of anything, and so read as numbers."""
 
 
 def finding(signal: Signal, estimate: float) -> str:
     """What was seen and what is allowed: `flips 23 % against a limit of 1 %`."""
-    as_text = number if signal.name == DIVERGENCE else percent
+    as_text = number if signal.name in _PLAIN else percent
     seen, limit = as_text(estimate), as_text(signal.limit, digits=4)
-    return f"{_subject(signal)} {seen} against a limit of {limit}"
+    either = " in either direction" if signal.two_sided else ""
+    return f"{_subject(signal)} {seen} against a limit of {limit}{either}"
+
+
+def no_votes(signal: Signal) -> str:
+    """Why a guard has nothing to say yet."""
+    quantile = signal.quantile
+    if quantile is not None and quantile.value is None:
+        known = f"{quantile.profile.seen} of the {quantile.minimum} incumbent latencies"
+        return f"{signal.name}: no votes yet, {known} it compares with"
+    return f"{signal.name}: no votes yet" + (f", it needs {signal.needs}" if signal.needs else "")
+
+
+def passed(signal: Signal, finding: str, votes: int, certify: float | None) -> str:
+    """A PASS; `certify` is the chance of a wrong certificate, None where nothing is certified."""
+    over = f"over {count(votes)} votes"
+    if certify is None:
+        return f"{finding}: within the limit {over}, not certified"
+    below = "" if signal.proved == signal.limit else f" {percent(signal.proved)}"
+    return f"{finding}: certainly below{below or ' it'} ({percent(1 - certify, 4)}), {over}"
+
+
+def undecided(
+    finding: str,
+    votes: int,
+    needed: int,
+    breach: tuple[float, float] | None,
+    certificate: tuple[float, int | None] | None,
+) -> str:
+    """Not enough evidence, and what it takes.
+
+    `breach`: the evidence of a fault and what a breach takes, when there is some; `certificate`: its chance
+    of error, and how many more votes it takes at this rate (None: never).
+    """
+    so_far = f"{count(votes)} of {count(needed)} votes" if votes < needed else f"{count(votes)} votes"
+    if breach is not None:
+        evidence, threshold = breach
+        against = f"{odds(evidence)} where a breach takes {odds(threshold)}"
+        return f"{finding}: not enough evidence yet ({against}, {so_far})"
+    if certificate is None:
+        return f"{finding}: not enough evidence yet ({so_far})"
+    chance, missing = certificate
+    proof = f"to certify it ({percent(1 - chance, 4)})"
+    if missing is None:
+        return f"{finding}: not enough evidence yet ({so_far}; at this rate never enough {proof})"
+    return f"{finding}: not enough evidence yet ({so_far}; about {about(missing)} more {proof})"
+
+
+def about(whole: int) -> str:
+    """A whole number to two digits: `1 300`."""
+    return count(int(float(f"{whole:.2g}")))
 
 
 def odds(evidence: float) -> str:
@@ -51,17 +129,11 @@ def number(value: float, digits: int = 2) -> str:
 
 
 def _subject(signal: Signal) -> str:
-    match signal.name:
-        case name if name in (DIVERGENCE, FLIPS):
-            return name
-        case name if name == ERRORS:
-            return "errors in excess of the incumbent's"
-        case name if name == LATENCY_SLO:
-            return f"answers over {milliseconds(signal.parameter)}"
-        case _ if signal.quantile is not None:
-            return _slow_answers(signal, f"p{100 * signal.quantile.level:g}", signal.quantile.value)
-        case name:
-            return name
+    if signal.quantile is not None:
+        return _slow_answers(signal, f"p{100 * signal.quantile.level:g}", signal.quantile.value)
+    if signal.name == LATENCY_SLO:
+        return f"answers over {milliseconds(signal.parameter)}"
+    return _SUBJECTS[signal.name]
 
 
 def _slow_answers(signal: Signal, level: str, threshold: float | None) -> str:

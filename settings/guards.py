@@ -4,47 +4,81 @@ from __future__ import annotations
 
 from settings import values
 from settings.reader import Section
-from settings.schema import DivergenceGuard, ErrorsGuard, FlipsGuard, GuardSettings, LatencyGuard
+from settings.schema import (
+    AccuracyGuard,
+    ClassesGuard,
+    ConfidenceGuard,
+    DivergenceGuard,
+    DriftGuard,
+    ErrorsGuard,
+    FlipsGuard,
+    GuardSettings,
+    LatencyGuard,
+)
 
 LIMIT = values.fraction("0.001%", "90%")
 """A limit on a mean in [0, 1]. At 0 every event is a breach, at 1 none ever is: neither can be judged."""
 
 _FALSE_ALARM = values.fraction("0.0000001%", "49%")
-_LATER = (("confidence", "shift"), ("classes", "shift"), ("drift", "shift"), ("accuracy", "drop"))
+_CERTIFY = values.fraction("0.01%", "49%")
+_CONFIDENCE = values.fraction("0.001%", "9%")
 _RATIO = values.number(1.0, 100.0)
 _WINDOW = values.duration("1s", "1d")
+_BLOCK = values.whole(1, 1000)
 _ERRORS = values.whole(0, 10_000)
 _SLO = values.duration("1ms", "1h")
 
 
-def guards(section: Section) -> GuardSettings:
-    """The guards; those that this version does not watch yet are validated and noted as inert."""
+def guards(section: Section, *, noisy: bool = False, mirrored: bool = True) -> GuardSettings:
+    """The guards.
+
+    `noisy`: the incumbent is asked twice for some requests; `mirrored`: requests reach both arms. Drift is
+    validated and noted as inert: there is no profile to compare with yet.
+    """
     defaults = GuardSettings()
+    vote = section.section("vote")
+    per = vote.take("per", values.choice("unit", "pair", "row"), defaults.vote_per)
+    drift = section.optional("drift")
     found = GuardSettings(
         false_alarm=section.take("false_alarm", _FALSE_ALARM, defaults.false_alarm),
-        vote_window=_vote_window(section, defaults.vote_window),
+        certify=section.take("certify", _certify, defaults.certify),
+        vote_window=_vote_window(vote, per, defaults.vote_window),
+        vote_per=per,
+        vote_block=vote.take("block", _BLOCK, defaults.vote_block),
+        noisy=noisy,
+        mirrored=mirrored,
         divergence=_divergence(section.optional("divergence")),
         flips=_flips(section.optional("flips")),
         errors=_errors(section.optional("errors")),
         latency=_latency(section.optional("latency")),
+        confidence=_confidence(section.optional("confidence")),
+        classes=_classes(section.optional("classes")),
+        drift=_drift(drift),
+        accuracy=_accuracy(section.optional("accuracy")),
         breaker=section.section("breaker").take("consecutive_errors", _ERRORS, defaults.breaker),
     )
-    for guard, limit in _LATER:
-        later = section.optional(guard)
-        if later is not None:
-            _limit(later, limit)
-            section.inert(guard)
+    if drift is not None:
+        section.inert("drift")
     return found
 
 
-def _vote_window(section: Section, default: float) -> float:
-    vote = section.section("vote")
-    per = vote.take("per", values.choice("unit", "pair"), "unit")
+def _certify(value: object) -> float | None:
+    if value is False:
+        return None
+    try:
+        return _CERTIFY(value)
+    except ValueError as error:
+        raise ValueError(f"{error}; or false, to let a stage pass without certification") from error
+
+
+def _vote_window(vote: Section, per: str, default: float) -> float:
     window = vote.take("window", _WINDOW, default)
     if per == "unit":
         return window
     if vote.holds("window"):
-        vote.refuse("window", vote.given("window"), "with 'per: pair' every pair votes; leave the window out")
+        vote.refuse(
+            "window", vote.given("window"), f"with 'per: {per}' every {per} votes; leave the window out"
+        )
     return 0.0
 
 
@@ -65,6 +99,27 @@ def _flips(section: Section | None) -> FlipsGuard | None:
 def _errors(section: Section | None) -> ErrorsGuard | None:
     excess = None if section is None else _limit(section, "excess")
     return None if excess is None else ErrorsGuard(excess)
+
+
+def _confidence(section: Section | None) -> ConfidenceGuard | None:
+    meaning = "the limit, such as 5%; without one, leave the guard out"
+    shift = None if section is None else section.need("shift", _CONFIDENCE, meaning)
+    return None if shift is None else ConfidenceGuard(shift)
+
+
+def _classes(section: Section | None) -> ClassesGuard | None:
+    shift = None if section is None else _limit(section, "shift")
+    return None if shift is None else ClassesGuard(shift)
+
+
+def _drift(section: Section | None) -> DriftGuard | None:
+    shift = None if section is None else _limit(section, "shift")
+    return None if shift is None else DriftGuard(shift)
+
+
+def _accuracy(section: Section | None) -> AccuracyGuard | None:
+    drop = None if section is None else _limit(section, "drop")
+    return None if drop is None else AccuracyGuard(drop)
 
 
 def _latency(section: Section | None) -> LatencyGuard | None:

@@ -16,21 +16,21 @@ import re
 from domain.errors import ConfigError
 from settings import units, values
 from settings.document import plain, shown
+from settings.downstream import downstream, listening
 from settings.endpoints import endpoint, endpoint_name
+from settings.flags import flags
 from settings.reader import Ledger, Section
-from settings.schema import Address, EndpointSettings, Settings
-from settings.upstreams import upstream
+from settings.schema import Address, EndpointSettings, Settings, UnixAddress
 
 DATABASE = "var/pointsman.db"
 
-_LISTEN = Address("127.0.0.1", 8080)
+_LISTEN: Address | UnixAddress = Address("127.0.0.1", 8080)
 _ADMIN = Address("127.0.0.1", 8081)
 _DRAIN = 30.0
 _WILDCARDS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, not listened on
 _SQLITE = "sqlite:///"
 _DATABASE = re.compile(r"sqlite:///([^?#:]*[^?#:/\s])")
 _MLFLOW = "this version does not speak to MLflow yet"
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 
 
 def parse(document: object) -> Settings:
@@ -83,19 +83,22 @@ def _mapping(document: object) -> dict[str, object]:
 
 def _settings(ledger: Ledger, document: dict[str, object]) -> Settings:
     root = ledger.root(document)
-    listen = root.take("listen", units.address, _LISTEN)
+    listen = root.take("listen", listening, _LISTEN)
     admin = root.take("admin", _admin, _ADMIN)
     workers = root.take("workers", values.whole(1, 128), 1)
     drain = root.take("drain", values.duration("0s", "1h"), _DRAIN)
+    clients = downstream(root)
     state = root.section("state")
     database = state.take("database", _database, DATABASE)
     state.take("redis", values.never("this version shares no state between machines"), None)
-    flags = root.section("flags")
-    flags_path = _flags(flags)
+    flag_section = root.section("flags")
+    flags_path, unleash = flags(flag_section)
     _registry(root)
     tokens = values.never("this version has no authentication and serves its admin API to loopback only")
     root.section("auth").take("tokens_file", tokens, None)
-    endpoints = _endpoints(root, flag_file=flags.holds("path"))
+    endpoints = _endpoints(
+        root, has_flags=flag_section.holds("path") or flag_section.given("source") == "unleash"
+    )
     _check_addresses(root, listen, admin)
     return Settings(
         listen=listen,
@@ -108,6 +111,8 @@ def _settings(ledger: Ledger, document: dict[str, object]) -> Settings:
         inert=tuple(ledger.inert),
         document=document,
         drain=drain,
+        downstream=clients,
+        unleash=unleash,
     )
 
 
@@ -128,7 +133,9 @@ def _in_loopback_network(host: str) -> bool:
         return False
 
 
-def _check_addresses(root: Section, listen: Address, admin: Address) -> None:
+def _check_addresses(root: Section, listen: Address | UnixAddress, admin: Address) -> None:
+    if isinstance(listen, UnixAddress):
+        return
     hosts = {listen.host, admin.host}
     overlap = len(hosts) == 1 or listen.host in _WILDCARDS or "localhost" in hosts
     if overlap and listen.port == admin.port != 0:
@@ -147,27 +154,6 @@ def _database(value: object) -> str:
     return path[1]
 
 
-def _flags(section: Section) -> str | None:
-    later = ("unleash", "openfeature")
-    section.take("source", values.only(("file",), later, "this version reads flags from a file only"), "file")
-    path = section.take("path", values.text(1024), None)
-    unleash = section.section("unleash")
-    unleash.take("url", upstream, None)
-    for key in ("token_env", "admin_token_env"):
-        unleash.take(key, _environment_variable, None)
-    for key in ("app_name", "environment", "project"):
-        unleash.take(key, values.text(), None)
-    unleash.take("poll", values.duration("100ms", "1h"), None)
-    section.inert("unleash")
-    return path
-
-
-def _environment_variable(value: object) -> str:
-    if isinstance(value, str) and _VARIABLE.fullmatch(value):
-        return value
-    raise ValueError("write the name of an environment variable, never the secret itself")
-
-
 def _registry(root: Section) -> None:
     registry = root.section("registry")
     registry.take("source", values.only(("file",), ("mlflow",), _MLFLOW), "file")
@@ -175,12 +161,12 @@ def _registry(root: Section) -> None:
     root.inert("registry")
 
 
-def _endpoints(root: Section, *, flag_file: bool) -> tuple[EndpointSettings, ...]:
+def _endpoints(root: Section, *, has_flags: bool) -> tuple[EndpointSettings, ...]:
     if not root.holds("endpoints"):
         root.refuse("endpoints", None, "this key is required: the prediction services, by name")
     found: dict[str, EndpointSettings] = {}
     for name, section in root.named("endpoints", endpoint_name):
-        settings = endpoint(name, section, flag_file=flag_file)
+        settings = endpoint(name, section, has_flags=has_flags)
         if settings is None:
             continue
         if settings.path in found:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass, field
 
 from domain.routing import Mode, Version
@@ -20,24 +21,127 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
-class CompareSettings:
-    """How two predictions are compared.
+class UnixAddress:
+    """A unix socket to listen on, by its absolute path."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return f"unix:{self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateFiles:
+    """Paths of PEM files, and the server names (SNI) they serve; without names, those of the certificate."""
+
+    certificate: str
+    key: str
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long a client is waited for, in seconds.
 
     Attributes:
-        kind: regression or classification (the other kinds of INTERFACES are refused until they exist).
-        output: V2: the output tensor's name; plain JSON: a JSON pointer; None takes the first output.
-        tolerance: regression: |Δ| / scale beyond which a prediction counts as flipped.
-        scale: regression: what |Δ| is divided by, in the prediction's own unit.
+        head: for a whole request head, from its first byte, however the bytes trickle in.
+        body: for the next bytes of a request's body.
+        idle: for the next request on a kept-alive connection.
+    """
+
+    head: float = 10.0
+    body: float = 30.0
+    idle: float = 75.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one worker; None: what its file descriptors allow for connections, else no bound.
+
+    Attributes:
+        connections: clients' connections at once.
+        connections_per_client: of them, from one address.
+        max_in_flight: requests being answered at once.
+        memory: bytes of resident memory, towards which load is shed in stages.
+    """
+
+    connections: int | None = None
+    connections_per_client: int | None = None
+    max_in_flight: int | None = None
+    memory: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AccessLogSettings:
+    """`path` of a file or `stderr`; `sample`: share of the requests that are written, in basis points."""
+
+    path: str = "stderr"
+    sample: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Downstream:
+    """How clients reach a worker. It holds for a worker's whole life: a change replaces the workers.
+
+    Attributes:
+        tls: certificates; none: without TLS. The first one serves whoever asks for no name we have.
+        proxied_by: networks whose connections begin with a PROXY protocol header; `unix` for unix sockets.
+    """
+
+    tls: tuple[CertificateFiles, ...] = ()
+    proxied_by: tuple[str, ...] = ()
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    limits: Limits = field(default_factory=Limits)
+    access_log: AccessLogSettings | None = None
+
+
+KINDS = ("regression", "classification", "ranking", "embedding", "text", "json", "boxes", "series")
+"""What predictions can be compared as."""
+
+BOX_FORMATS = ("xyxy", "xywh", "cxcywh")
+"""What the four numbers of a box can be: two corners, corner and size, centre and size."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompareSettings:
+    """How two predictions are compared. What belongs to other kinds is ignored.
+
+    Attributes:
+        kind: regression, classification, ranking, embedding, text, json, boxes or series.
+        output: the output's name, or in plain JSON its pointer; None takes the first, or everything.
+        tolerance: the distance beyond which a prediction counts as flipped, in the kind's own unit; json:
+            how far two numbers may be apart and still be equal. None is the kind's own default.
+        scale: what differences are divided by, in the prediction's own unit; None is 1 for a regression, and
+            the incumbent's own mean step for a series.
         labels: classification: class names by index, for people.
-        threshold: binary probability given as one number: at or above it the class is 1.
+        threshold: classification: the probability from which on a class holds, where it is one number; boxes:
+            the confidence that a box needs to count.
+        multi_label: classification: several classes may hold at once.
+        p: ranking: how likely a reader of the list goes on to the next item.
+        top: ranking: how many of the first items are held against each other as a set.
+        item: ranking: the key that identifies an item where items are objects.
+        short: text: characters up to which two texts are compared letter by letter, not word by word.
+        ignore: json: patterns of paths that are not compared.
+        tolerances: json: tolerances of the numbers at some paths, (pattern, tolerance).
+        iou: boxes: intersection over union from which on two boxes may be the same object.
+        format: boxes: what the four numbers are: xyxy, xywh or cxcywh.
     """
 
     kind: str
     output: str | None = None
-    tolerance: float = 0.1
-    scale: float = 1.0
+    tolerance: float | None = None
+    scale: float | None = None
     labels: tuple[str, ...] = ()
     threshold: float = 0.5
+    multi_label: bool = False
+    p: float = 0.9
+    top: int = 10
+    item: str | None = None
+    short: int = 200
+    ignore: tuple[str, ...] = ()
+    tolerances: tuple[tuple[str, float], ...] = ()
+    iou: float = 0.5
+    format: str = "xyxy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,21 +170,57 @@ class LatencyGuard:
 
 
 @dataclass(frozen=True, slots=True)
+class ConfidenceGuard:
+    shift: float
+
+
+@dataclass(frozen=True, slots=True)
+class ClassesGuard:
+    shift: float
+
+
+@dataclass(frozen=True, slots=True)
+class DriftGuard:
+    shift: float
+
+
+@dataclass(frozen=True, slots=True)
+class AccuracyGuard:
+    drop: float
+
+
+@dataclass(frozen=True, slots=True)
 class GuardSettings:
     """The guards of one endpoint. A guard that is None is not watched.
 
     Attributes:
         false_alarm: α, shared by all guards of the endpoint, for ever.
+        certify: ε, the chance at most that a guard passes a candidate that is not below its limit; None: a
+            guard passes with enough votes and an estimate within the limit, and nothing is certified.
         vote_window: seconds in which one unit has one vote per guard; 0 lets every pair vote.
+        vote_per: `unit` and `pair`: a batch votes with the mean of its rows; `row`: every row votes.
+        vote_block: so many votes in a row count as one, their mean.
+        noisy: the incumbent is asked twice for some requests, so predictions are judged by what differs
+            beyond its own noise.
+        mirrored: requests reach both arms; without, errors are judged by the counts of each arm.
         breaker: consecutive hard failures that open a worker's local breaker; 0 is off.
     """
 
     false_alarm: float = 0.001
+    certify: float | None = 0.05
     vote_window: float = 600.0
+    vote_per: str = "unit"
+    vote_block: int = 1
+    noisy: bool = False
+    mirrored: bool = True
     divergence: DivergenceGuard | None = None
     flips: FlipsGuard | None = None
     errors: ErrorsGuard | None = None
     latency: LatencyGuard | None = None
+    confidence: ConfidenceGuard | None = None
+    classes: ClassesGuard | None = None
+    drift: DriftGuard | None = None
+    accuracy: AccuracyGuard | None = None
     breaker: int = 5
 
 
@@ -94,9 +234,31 @@ class Stage:
     at_least: float = 0.0
 
 
+class CohortKind(enum.StrEnum):
+    """Where the value that puts a request into a cohort is read from."""
+
+    HEADER = "header"
+    FEATURE = "feature"
+
+
+@dataclass(frozen=True, slots=True)
+class CohortSource:
+    """`header:NAME` (lower case), or `feature:NAME`: a feature by its name or its index."""
+
+    kind: CohortKind
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind.value}:{self.name}"
+
+
 @dataclass(frozen=True, slots=True)
 class EndpointSettings:
-    """One endpoint as configured. `protocol` is the payload protocol: v2 or json."""
+    """One endpoint as configured.
+
+    `protocol` is the payload protocol, such as v2 or json; `cohorts` say what divergence and accuracy are
+    broken down by.
+    """
 
     name: str
     path: str
@@ -110,9 +272,35 @@ class EndpointSettings:
     max_body: int = 8 * 1024 * 1024
     idempotent: bool = False
     flag: str | None = None
+    max_in_flight: int | None = None
+    adaptive: bool = False
     shadow: ShadowLimits = field(default_factory=ShadowLimits)
     guards: GuardSettings = field(default_factory=GuardSettings)
     plan: tuple[Stage, ...] = (Stage(Mode.SHADOW),)
+    cohorts: tuple[CohortSource, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class UnleashSettings:
+    """An Unleash server that flags come from. Secrets stand in the environment, never here.
+
+    Attributes:
+        url: its API, without a slash at the end, such as https://unleash.example/api.
+        token_env: the environment variable that holds the backend token.
+        environment: the token's environment; a trip switches the flag off there.
+        app_name: what Unleash calls us.
+        poll: seconds between two fetches.
+        admin_token_env: the environment variable that holds the token that may switch flags off; None: a
+            trip leaves Unleash as it is.
+    """
+
+    url: str
+    token_env: str
+    environment: str
+    app_name: str = "pointsman"
+    project: str = "default"
+    poll: float = 1.0
+    admin_token_env: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,13 +309,14 @@ class Settings:
 
     Attributes:
         database: path of the SQLite file, absolute or relative to the working directory.
-        flags_path: the flag file in Unleash's format; None when no endpoint names a flag.
+        flags_path: the flag file in Unleash's format; None when flags come from elsewhere, or from nowhere.
+        unleash: the Unleash server that flags come from; None when they do not.
         digest: SHA-256 (hex) of the canonical configuration.
         inert: keys that are valid and accepted but that this version does not act upon yet.
         document: the effective configuration as given, for `GET /api/v1/config`.
     """
 
-    listen: Address
+    listen: Address | UnixAddress
     admin: Address
     workers: int
     database: str
@@ -137,6 +326,8 @@ class Settings:
     inert: tuple[str, ...] = ()
     document: dict[str, object] = field(default_factory=dict)
     drain: float = 30.0
+    downstream: Downstream = field(default_factory=Downstream)
+    unleash: UnleashSettings | None = None
 
     def endpoint(self, name: str) -> EndpointSettings:
         """The endpoint called `name`; KeyError when there is none."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
+
 from domain.routing import Mode
 from domain.snapshot import Endpoint, Snapshot
-from settings.schema import EndpointSettings, Settings
+from settings.schema import CohortKind, EndpointSettings, Settings
 
 
 def endpoint(settings: EndpointSettings, *, mode: Mode, weight: int, tripped: bool) -> Endpoint:
@@ -31,6 +34,12 @@ def endpoint(settings: EndpointSettings, *, mode: Mode, weight: int, tripped: bo
         shadow=settings.shadow,
         breaker=settings.guards.breaker,
         idempotent=settings.idempotent,
+        max_in_flight=settings.max_in_flight,
+        adaptive=settings.adaptive,
+        cohorts=tuple(one.name for one in settings.cohorts if one.kind is CohortKind.HEADER),
+        keep_request=any(one.kind is CohortKind.FEATURE for one in settings.cohorts),
+        protocol=settings.protocol,
+        compare=_comparison(settings),
     )
 
 
@@ -38,3 +47,10 @@ def boot(settings: Settings) -> Snapshot:
     """What a worker serves before it has heard from the control process: generation 0, incumbents only."""
     endpoints = tuple(endpoint(one, mode=Mode.SHADOW, weight=0, tripped=True) for one in settings.endpoints)
     return Snapshot(0, endpoints, config_digest=settings.digest)
+
+
+def _comparison(settings: EndpointSettings) -> bytes:
+    """For workers that have to compare, now or later: what it takes is loaded before it is needed."""
+    if not any(stage.mode is Mode.GUARDED for stage in settings.plan):
+        return b""
+    return json.dumps(asdict(settings.compare)).encode()

@@ -13,7 +13,8 @@ DEFAULT_PAIRS = 500
 _MOST_STAGES = 100
 _PAIRS = values.whole(0, 1_000_000_000)
 _AT_LEAST = values.duration("0s", "365d")
-_MODE = values.only(("shadow", "canary"), ("guarded",), "this version cannot ask both arms before it answers")
+_MODE = values.choice("shadow", "guarded", "canary")
+_RISK = (Mode.SHADOW, Mode.GUARDED, Mode.CANARY)
 
 
 def plan(endpoint: Section) -> tuple[Stage, ...]:
@@ -32,14 +33,14 @@ def plan(endpoint: Section) -> tuple[Stage, ...]:
 
 
 def _stage(section: Section, *, last: bool) -> Stage:
-    mode = section.need("mode", _MODE, "shadow or canary")
+    mode = section.need("mode", _MODE, "shadow, guarded or canary")
     weight = section.take("weight", _weight, 0)
     pairs = section.take("pairs", _PAIRS, 0 if last else DEFAULT_PAIRS)
     at_least = section.take("at_least", _AT_LEAST, 0.0)
     if mode == Mode.SHADOW and section.holds("weight"):
         section.refuse("weight", section.given("weight"), "a shadow stage serves nobody; leave it out")
-    if mode == Mode.CANARY and not section.holds("weight"):
-        section.refuse("weight", None, "a canary stage needs a weight above 0% and up to 100%")
+    if mode in (Mode.GUARDED, Mode.CANARY) and not section.holds("weight"):
+        section.refuse("weight", None, f"a {mode} stage needs a weight above 0% and up to 100%")
     if pairs == 0 and not last:
         section.refuse("pairs", 0, "only the last stage may do without: no stage moves on by time alone")
     return Stage(Mode(mode or Mode.SHADOW), weight, pairs, at_least)
@@ -54,8 +55,11 @@ def _weight(value: object) -> int:
 
 def _check_order(sections: tuple[Section, ...], stages: tuple[Stage, ...]) -> None:
     for section, before, stage in zip(sections[1:], stages, stages[1:], strict=False):
-        if before.mode is Mode.CANARY and section.given("mode") == Mode.SHADOW:
-            section.refuse("mode", "shadow", "shadow stages come before canary stages")
-        elif stage.mode is Mode.CANARY and 0 < stage.weight < before.weight:
+        if _RISK.index(stage.mode) < _RISK.index(before.mode):
+            if section.given("mode") == stage.mode:  # else the mode is wrong already, and stands for another
+                allowed = f"{stage.mode} stages come before {before.mode} stages"
+                section.refuse("mode", stage.mode.value, allowed)
+        elif stage.mode is before.mode and 0 < stage.weight < before.weight:
             least = f"{before.weight / 100:g}%"
-            section.refuse("weight", section.given("weight"), f"weights never go down; at least {least}")
+            allowed = f"weights of {stage.mode} stages never go down; at least {least}"
+            section.refuse("weight", section.given("weight"), allowed)

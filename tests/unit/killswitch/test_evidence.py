@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from killswitch.evidence import RESTART_SUM, START, EDetector, Increment, restart_weight
+from killswitch.evidence import HEAD_START, RESTART_SUM, START, EDetector, Increment, restart_weight
 
 signals = st.lists(st.floats(-0.5, 1.5), min_size=1, max_size=40)
 
@@ -24,7 +24,7 @@ def formula(limit: float, low: float, high: float, batches: list[list[float]]) -
     stakes = [step / (q * (1 - q)) / (high - low) for step in steps]
     wealth = [0.5] * bets
     for j, batch in enumerate(batches):
-        restart = 0.5 / (1.307 * (j + 1) * math.log(j + 2) ** 2) if j else 0.0
+        restart = 0.5 * math.log(20) / ((j + 20) * math.log(j + 20) ** 2) if j else 0.0
         wealth = [
             (m + restart) * math.prod(1 + stake * (x - limit) for x in batch)
             for m, stake in zip(wealth, stakes, strict=True)
@@ -53,7 +53,7 @@ def test_a_signed_range_follows_the_formula_too() -> None:
     state = detector.start()
     for batch in batches:
         state = detector.apply(state, detector.increment(batch))
-    assert detector.log_evidence(state) == pytest.approx(formula(0.005, -1.0, 1.0, batches), abs=1e-12)
+    assert detector.log_evidence(state) == pytest.approx(formula(0.005, -1.0, 1.0, batches), abs=1e-8)
 
 
 def test_start_and_all_restarts_are_worth_no_more_than_one() -> None:
@@ -62,7 +62,10 @@ def test_start_and_all_restarts_are_worth_no_more_than_one() -> None:
     tail = 1 / math.log(j[-1] + 1)  # ∫ from the last term on bounds the rest: the terms fall
     assert terms.sum() + tail <= RESTART_SUM
     assert restart_weight(0) == 0.0
-    assert restart_weight(3) == pytest.approx((1 - START) * terms[2] / RESTART_SUM)
+    restarts = math.log(HEAD_START) / ((j + HEAD_START) * np.log(j + HEAD_START) ** 2)
+    rest = math.log(HEAD_START) / math.log(j[-1] + HEAD_START)
+    assert restarts.sum() + rest <= 1
+    assert restart_weight(3) == pytest.approx((1 - START) * restarts[2])
 
 
 @settings(deadline=None)
@@ -77,9 +80,9 @@ def test_merging_replicas_is_exactly_the_sum_of_their_log_growth(
     assert merged.growth == tuple(a + b for a, b in zip(one.growth, other.growth, strict=True))
     assert merged.count == len(left) + len(right)
     assert merged.total == one.total + other.total
-    together = detector.increment(left + right)
-    assert merged.growth == pytest.approx(together.growth, abs=1e-10)
-    assert merged.total == pytest.approx(together.total, abs=1e-10)
+    assert merged.absolute == one.absolute + other.absolute
+    assert merged == detector.increment(left + right)
+    assert merged == detector.increment((left + right)[::-1])
 
 
 def test_increments_of_different_detectors_do_not_add() -> None:
@@ -107,7 +110,7 @@ def test_an_empty_batch_changes_nothing() -> None:
     detector = EDetector(0.1, 0.0, 1.0)
     state = detector.apply(detector.start(), detector.increment([0.5]))
     assert detector.apply(state, detector.increment([])) is state
-    assert detector.apply(state, Increment((0.0,) * 16, 0, 0.0)) is state
+    assert detector.apply(state, Increment((0.0,) * 16, 0, 0.0, 0.0)) is state
 
 
 @settings(deadline=None)
@@ -121,6 +124,7 @@ def test_the_path_leads_number_by_number_to_the_increment(x: list[float]) -> Non
         increment = detector.increment(x[:count])
         assert path.growth[:, count].tolist() == list(increment.growth)
         assert path.totals[count] == increment.total
+        assert path.absolutes[count] == increment.absolute
 
 
 def test_evidence_stays_finite_through_a_million_of_the_worst_and_of_the_best() -> None:
@@ -148,7 +152,8 @@ def test_the_expected_wealth_under_the_claim_never_exceeds_one() -> None:
         chance = limit**ones * (1 - limit) ** (10 - ones)
         expected += chance * math.exp(detector.log_evidence(state))
     spent = START + sum(restart_weight(j) for j in range(10))
-    assert expected == pytest.approx(spent, rel=1e-9)
+    assert expected <= spent
+    assert expected == pytest.approx(spent, rel=1e-8)
     assert spent <= 1
 
 
@@ -159,6 +164,25 @@ def test_the_expected_wealth_under_the_claim_never_exceeds_one() -> None:
 def test_a_limit_that_nothing_can_breach_is_refused(limit: float, low: float, high: float) -> None:
     with pytest.raises(ValueError, match="strictly between"):
         EDetector(limit, low, high)
+
+
+@settings(deadline=None)
+@given(x=st.lists(st.floats(-0.1, 0.1), min_size=1, max_size=60))
+def test_both_sides_are_the_mean_of_a_detector_a_side(x: list[float]) -> None:
+    both = EDetector(0.05, -0.1, 0.1, two_sided=True)
+    one = EDetector(0.05, -0.1, 0.1)
+    state = both.apply(both.start(), both.increment(x))
+    above = one.log_evidence(one.apply(one.start(), one.increment(x)))
+    below = one.log_evidence(one.apply(one.start(), one.increment([-value for value in x])))
+    assert both.log_evidence(state) == pytest.approx(
+        math.log((math.exp(above) + math.exp(below)) / 2), abs=1e-7
+    )
+
+
+@pytest.mark.parametrize(("limit", "low", "high"), [(0.05, 0.0, 1.0), (-0.01, -0.1, 0.1), (0.2, -0.1, 0.5)])
+def test_a_limit_without_two_sides_is_refused(limit: float, low: float, high: float) -> None:
+    with pytest.raises(ValueError, match="two sides"):
+        EDetector(limit, low, high, two_sided=True)
 
 
 def test_a_detector_without_bets_is_refused() -> None:

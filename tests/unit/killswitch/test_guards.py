@@ -65,7 +65,9 @@ def test_a_bad_candidate_breaches_and_the_numbers_explain_it() -> None:
     assert breach.count == breach.rising_count == took
     assert breach.rising_since == 100.0
     assert breach.estimate == pytest.approx(0.25, abs=0.07)
-    assert breach.sentence == "flips 31 % against a limit of 1 %: 1 in 3 400"
+    assert breach.sentence.startswith("flips 31 % against a limit of 1 %: 1 in 3 ")
+    assert 0.01 < breach.bound_low < breach.estimate < breach.bound_high < 1
+    assert (breach.certified, breach.pairs_needed) == (False, None)
     assert guards.verdict(0) is Verdict.FAIL
 
 
@@ -126,12 +128,61 @@ def test_a_pass_takes_as_many_votes_as_needed() -> None:
     fed(guards, [judged()] * 499)
     report = only(guards, needed=500)
     assert report.verdict is Verdict.INCONCLUSIVE
-    assert report.sentence == "flips 0 % against a limit of 1 %: not enough evidence yet (499 of 500 votes)"
+    assert report.certified
+    assert report.pairs_needed == 1
+    assert report.sentence == (
+        "flips 0 % against a limit of 1 %: "
+        "not enough evidence yet (499 of 500 votes; about 1 more to certify it (95 %))"
+    )
     fed(guards, [judged()])
     report = only(guards, needed=500)
     assert report.verdict is Verdict.PASS
-    assert report.sentence == "flips 0 % against a limit of 1 %: within the limit over 500 votes"
+    assert report.pairs_needed == 0
+    assert report.sentence == "flips 0 % against a limit of 1 %: certainly below it (95 %), over 500 votes"
     assert (report.rising_since, report.rising_count) == (None, 0)
+
+
+def test_a_pass_takes_a_certificate_and_the_way_there_is_shown() -> None:
+    guards = GuardSet(FLIPS)
+    fed(guards, [judged()] * 100)
+    report = only(guards, needed=50)
+    assert report.verdict is Verdict.INCONCLUSIVE
+    assert not report.certified
+    assert report.pairs_needed is not None
+    fed(guards, [judged()] * (report.pairs_needed * 8 // 10))
+    assert only(guards, needed=50).verdict is Verdict.INCONCLUSIVE
+    fed(guards, [judged()] * (report.pairs_needed * 2 // 10 + 1))
+    assert only(guards, needed=50).verdict is Verdict.PASS
+
+
+def test_a_rate_at_its_limit_is_never_certified_and_that_is_said() -> None:
+    guards = GuardSet(FLIPS)
+    fed(guards, [judged(flip=n % 80 == 40) for n in range(2000)], batch=40)
+    report = only(guards)
+    assert report.verdict is Verdict.INCONCLUSIVE
+    assert report.pairs_needed is None
+    assert "at this rate never enough to certify it" in report.sentence or "a breach takes" in report.sentence
+
+
+def test_a_certificate_is_lost_when_the_candidate_turns_bad() -> None:
+    guards = GuardSet(replace(FLIPS, false_alarm=1e-30))
+    fed(guards, [judged()] * 450)
+    assert guards.verdict(0) is Verdict.PASS
+    fed(guards, [judged(flip=True)])
+    assert guards.verdict(0) is Verdict.INCONCLUSIVE
+
+
+def test_without_certification_enough_votes_and_an_estimate_within_the_limit_pass() -> None:
+    guards = GuardSet(replace(FLIPS, certify=None))
+    fed(guards, [judged()] * 20)
+    report = only(guards, needed=20)
+    assert report.verdict is Verdict.PASS
+    assert not report.certified
+    assert report.pairs_needed == 0
+    assert report.sentence == (
+        "flips 0 % against a limit of 1 %: within the limit over 20 votes, not certified"
+    )
+    assert only(guards, needed=21).pairs_needed == 1
 
 
 def test_above_the_limit_without_enough_evidence_is_inconclusive() -> None:
@@ -190,7 +241,7 @@ def test_a_rise_too_weak_for_evidence_is_dated_but_not_averaged_over() -> None:
 
 def test_comparisons_that_cannot_be_measured_are_an_error_not_a_pass() -> None:
     guards = GuardSet(replace(ALL, latency=None))
-    fed(guards, [judged()] * 50)
+    fed(guards, [judged()] * 1000, batch=100)
     fed(guards, [faulty("not JSON")] * 99)
     assert guards.verdict(1) is Verdict.PASS
     fed(guards, [faulty("output 'rain' is missing")])
@@ -281,7 +332,7 @@ def test_a_dump_is_small_and_is_json() -> None:
     pairs = [judged(unit=n, at=1.8e9 + n / 7, flip=n % 250 == 0) for n in range(1, 3000)]
     assert fed(guards, pairs, batch=20) is None
     dumped = guards.dump()
-    assert len(dumped) < 10_000
+    assert len(dumped) < 20_000
     assert msgspec.json.decode(dumped)["guards"][1]["name"] == "flips"
 
 

@@ -15,9 +15,15 @@ from domain.snapshot import ShadowLimits, UnitKind, UnitSource
 from settings import file
 from settings.parse import parse, problems
 from settings.schema import (
+    AccuracyGuard,
     Address,
+    ClassesGuard,
+    CohortKind,
+    CohortSource,
     CompareSettings,
+    ConfidenceGuard,
     DivergenceGuard,
+    DriftGuard,
     EndpointSettings,
     ErrorsGuard,
     FlipsGuard,
@@ -78,6 +84,10 @@ def test_the_example_of_the_contract_loads_whole() -> None:
                 flips=FlipsGuard(0.01),
                 errors=ErrorsGuard(0.005),
                 latency=LatencyGuard(1.5, 1.5, 0.2, 0.01),
+                confidence=ConfidenceGuard(0.05),
+                classes=ClassesGuard(0.05),
+                drift=DriftGuard(0.1),
+                accuracy=AccuracyGuard(0.01),
                 breaker=5,
             ),
             plan=(
@@ -86,20 +96,27 @@ def test_the_example_of_the_contract_loads_whole() -> None:
                 Stage(Mode.CANARY, 1000, 1000, 600.0),
                 Stage(Mode.CANARY, 5000, 0, 3600.0),
             ),
+            cohorts=(CohortSource(CohortKind.HEADER, "x-country"), CohortSource(CohortKind.FEATURE, "0")),
         ),
     )
 
 
 def test_what_is_valid_but_not_acted_upon_is_listed_as_inert() -> None:
-    guards = [f"endpoints.rain.guards.{guard}" for guard in ("confidence", "classes", "drift", "accuracy")]
-    rest = [f"endpoints.rain.{key}" for key in ("cohorts", "gates", "watch", "drills")]
-    assert sorted(parse(DOCUMENT).inert) == sorted(["registry", *guards, *rest])
+    rest = [f"endpoints.rain.{key}" for key in ("gates", "watch", "drills")]
+    assert sorted(parse(DOCUMENT).inert) == sorted(["registry", "endpoints.rain.guards.drift", *rest])
 
 
-def test_a_noise_share_is_inert_only_above_nothing() -> None:
-    noisy = parse(changed("endpoints/rain/shadow/noise_share", "5%"))
-    assert "endpoints.rain.shadow.noise_share" in noisy.inert
-    assert "endpoints.rain.shadow.noise_share" not in parse(DOCUMENT).inert
+def test_predictions_are_judged_by_their_noise_where_the_incumbent_is_asked_twice() -> None:
+    assert not rain("shadow/noise_share", "0%").guards.noisy
+    noisy = rain("shadow/noise_share", "5%")
+    assert (noisy.shadow.noise_share, noisy.guards.noisy) == (500, True)
+    document = changed("endpoints/rain/shadow", {"share": "0%", "noise_share": "5%"})
+    assert not parse(document).endpoint("rain").guards.noisy, "nothing is mirrored, so nothing is asked twice"
+
+
+def test_cohorts_are_headers_and_features() -> None:
+    found = rain("cohorts", ["header:X-Country", "feature:0", "feature:age"]).cohorts
+    assert list(map(str, found)) == ["header:x-country", "feature:0", "feature:age"]
 
 
 ENDPOINT = "endpoints/rain/"
@@ -139,8 +156,7 @@ REFUSED = [
     (ENDPOINT + "path", "/ä", "endpoints.rain.path", "ASCII"),
     (ENDPOINT + "path", "/a b", "endpoints.rain.path", "ASCII"),
     (ENDPOINT + "path", "//a", "endpoints.rain.path", "ASCII"),
-    (ENDPOINT + "protocol", "openai", "endpoints.rain.protocol", "use 'v2' or 'json'"),
-    (ENDPOINT + "protocol", "v3", "endpoints.rain.protocol", "use 'v2' or 'json'"),
+    (ENDPOINT + "protocol", "v3", "endpoints.rain.protocol", "'seldon', 'openai' or 'json'"),
     (ENDPOINT + "unit", "cookie:id", "endpoints.rain.unit", "header:NAME"),
     (ENDPOINT + "unit", "header:", "endpoints.rain.unit", "header:NAME"),
     (ENDPOINT + "unit", "header:x user", "endpoints.rain.unit", "header:NAME"),
@@ -180,11 +196,11 @@ REFUSED = [
     (ENDPOINT + "compare", ..., "endpoints.rain.compare", "required"),
     (
         ENDPOINT + "compare/kind",
-        "ranking",
+        "rankings",
         "endpoints.rain.compare.kind",
-        "cannot compare such predictions yet",
+        "'boxes' or 'series'",
     ),
-    (ENDPOINT + "compare/tolerance", 0.1, "endpoints.rain.compare.tolerance", "'kind: regression'"),
+    (ENDPOINT + "compare/tolerance", 0.1, "endpoints.rain.compare.tolerance", "'kind: regression' or"),
     (ENDPOINT + "compare", {"kind": "regression", "scale": 0}, "endpoints.rain.compare.scale", "from"),
     (
         ENDPOINT + "compare",
@@ -195,8 +211,13 @@ REFUSED = [
     (ENDPOINT + "compare/threshold", 1, "endpoints.rain.compare.threshold", "number from"),
     (ENDPOINT + "guards/false_alarm", 0.5, "endpoints.rain.guards.false_alarm", "49%"),
     (ENDPOINT + "guards/false_alarm", 0, "endpoints.rain.guards.false_alarm", "0.0000001%"),
-    (ENDPOINT + "guards/vote/per", "user", "endpoints.rain.guards.vote.per", "'unit' or 'pair'"),
+    (ENDPOINT + "guards/vote/per", "user", "endpoints.rain.guards.vote.per", "'unit', 'pair' or 'row'"),
     (ENDPOINT + "guards/vote/per", "pair", "endpoints.rain.guards.vote.window", "leave the window out"),
+    (ENDPOINT + "guards/vote/per", "row", "endpoints.rain.guards.vote.window", "every row votes"),
+    (ENDPOINT + "guards/vote/block", 0, "endpoints.rain.guards.vote.block", "from 1 to 1000"),
+    (ENDPOINT + "guards/certify", "60%", "endpoints.rain.guards.certify", "from 0.01% to 49%; or false"),
+    (ENDPOINT + "guards/certify", True, "endpoints.rain.guards.certify", "or false"),
+    (ENDPOINT + "guards/confidence/shift", "10%", "endpoints.rain.guards.confidence.shift", "to 9%"),
     (ENDPOINT + "guards/vote/window", "0s", "endpoints.rain.guards.vote.window", "from 1s"),
     (ENDPOINT + "guards/flips", {}, "endpoints.rain.guards.flips.rate", "required"),
     (ENDPOINT + "guards/flips/rate", 1, "endpoints.rain.guards.flips.rate", "90%"),
@@ -224,7 +245,9 @@ REFUSED = [
     (ENDPOINT + "plan", [], "endpoints.rain.plan", "at least one stage"),
     (ENDPOINT + "plan", {"mode": "shadow"}, "endpoints.rain.plan", "list"),
     (ENDPOINT + "plan/0", "shadow", "endpoints.rain.plan[0]", "mapping"),
-    (ENDPOINT + "plan/0/mode", "guarded", "endpoints.rain.plan[0].mode", "use 'shadow' or 'canary'"),
+    (ENDPOINT + "plan/0/mode", "guard", "endpoints.rain.plan[0].mode", "'shadow', 'guarded' or 'canary'"),
+    (ENDPOINT + "plan/0/mode", "guarded", "endpoints.rain.plan[0].weight", "guarded stage needs a weight"),
+    (ENDPOINT + "plan/2/mode", "guarded", "endpoints.rain.plan[2].mode", "come before canary stages"),
     (ENDPOINT + "plan/0/mode", ..., "endpoints.rain.plan[0].mode", "required"),
     (ENDPOINT + "plan/0/weight", "1%", "endpoints.rain.plan[0].weight", "serves nobody"),
     (ENDPOINT + "plan/0/pairs", 0, "endpoints.rain.plan[0].pairs", "by time alone"),
@@ -347,7 +370,21 @@ def test_null_means_left_out_everywhere() -> None:
 
 def test_every_pair_votes_when_the_vote_is_per_pair() -> None:
     assert rain("guards/vote", {"per": "pair"}).guards.vote_window == 0.0
+    assert rain("guards/vote", {"per": "row"}).guards.vote_window == 0.0
     assert rain("guards/vote", {"per": "unit"}).guards.vote_window == 600.0
+    assert [rain("guards/vote", {"per": per}).guards.vote_per for per in ("unit", "row")] == ["unit", "row"]
+    assert rain("guards/vote", {"block": 20}).guards.vote_block == 20
+
+
+def test_certification_has_a_chance_of_error_or_is_off() -> None:
+    assert rain("guards/certify", "1%").guards.certify == 0.01
+    assert rain("guards/false_alarm", 0.001).guards.certify == 0.05
+    assert rain("guards/certify", False).guards.certify is None
+
+
+def test_without_mirroring_errors_are_judged_by_counts() -> None:
+    assert rain("shadow/share", "100%").guards.mirrored
+    assert not rain("shadow/share", "0%").guards.mirrored
 
 
 def test_without_a_plan_an_endpoint_stays_in_shadow() -> None:

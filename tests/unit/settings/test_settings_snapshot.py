@@ -49,3 +49,11 @@ def test_another_candidate_or_endpoint_is_tried_on_other_units() -> None:
     assert len(salts) == 3
     alone = snapshot.endpoint(replace(RAIN, candidate=None), mode=Mode.SHADOW, weight=0, tripped=False)
     assert alone.release == ""
+
+
+def test_a_worker_is_told_which_cohorts_travel_and_keeps_requests_only_for_features() -> None:
+    served = snapshot.endpoint(RAIN, mode=Mode.SHADOW, weight=0, tripped=False)
+    assert (served.cohorts, served.keep_request) == (("x-country",), True)
+    headers = replace(RAIN, cohorts=RAIN.cohorts[:1])
+    served = snapshot.endpoint(headers, mode=Mode.SHADOW, weight=0, tripped=False)
+    assert (served.cohorts, served.keep_request) == (("x-country",), False)

@@ -1,0 +1,66 @@
+"""Reading where flags come from: a file, or an Unleash server."""
+
+from __future__ import annotations
+
+import re
+
+from settings import values
+from settings.reader import Section
+from settings.schema import UnleashSettings
+from settings.upstreams import upstream
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+_NAME = re.compile(r"[A-Za-z0-9_~.-]{1,100}")
+_NEEDED = {
+    "url": "Unleash's API, such as https://unleash.example/api",
+    "token_env": "the environment variable that holds a backend token",
+    "environment": "the environment of that token, such as production",
+}
+
+
+def flags(section: Section) -> tuple[str | None, UnleashSettings | None]:
+    """The flag file and the Unleash server: None for the one that `source` does not name, which is inert."""
+    later = "this version reads flags from a file or from Unleash"
+    source = section.take("source", values.only(("file", "unleash"), ("openfeature",), later), "file")
+    path = section.take("path", values.text(1024), None)
+    server = _unleash(section.section("unleash"), needed=source == "unleash")
+    if source == "unleash":
+        section.inert("path")
+        return None, server
+    section.inert("unleash")
+    return path, None
+
+
+def _unleash(section: Section, *, needed: bool) -> UnleashSettings | None:
+    url = section.take("url", _url, None)
+    token_env = section.take("token_env", _environment_variable, None)
+    environment = section.take("environment", _name, None)
+    app_name = section.take("app_name", values.text(100), "pointsman")
+    project = section.take("project", _name, "default")
+    poll = section.take("poll", values.duration("100ms", "1h"), 1.0)
+    admin_token_env = section.take("admin_token_env", _environment_variable, None)
+    if needed:
+        for key, meaning in _NEEDED.items():
+            if not section.holds(key):
+                section.refuse(key, None, f"flags.source is unleash, so this key is required: {meaning}")
+    if url is None or token_env is None or environment is None:
+        return None
+    return UnleashSettings(url, token_env, environment, app_name, project, poll, admin_token_env)
+
+
+def _url(value: object) -> str:
+    upstream(value)
+    return str(value).rstrip("/")
+
+
+def _environment_variable(value: object) -> str:
+    if isinstance(value, str) and _VARIABLE.fullmatch(value):
+        return value
+    raise ValueError("write the name of an environment variable, never the secret itself")
+
+
+def _name(value: object) -> str:
+    """A name as Unleash allows it, safe as a part of a path."""
+    if isinstance(value, str) and _NAME.fullmatch(value) and value.strip("."):
+        return value
+    raise ValueError("write 1 to 100 letters, digits, _ ~ . - as in Unleash; it is case sensitive")

@@ -1,4 +1,4 @@
-"""`python -m bench [--quick] [--only forward,mirror,trip,hostile] [--check]`: measure, print, write down."""
+"""`python -m bench [--quick] [--only NAMES] [--peers NAMES] [--check]`: measure, print, write down."""
 
 from __future__ import annotations
 
@@ -7,46 +7,81 @@ import json
 import os
 import platform
 import signal
-import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import hostile, side_by_side, trip, wrk
+import httpx
+
+from bench import (
+    change,
+    chart,
+    conditions,
+    guarded,
+    hostile,
+    path,
+    side_by_side,
+    statistics,
+    stream,
+    trip,
+    wrk,
+)
+from bench.peers import PEERS
+from bench.peers.peer import first_line
 from bench.process import ROOT, BenchError, cores
 from bench.report import Report, Section, rendered
 
 SCENARIOS: dict[str, Callable[..., Section]] = {
     "forward": side_by_side.forward,
     "mirror": side_by_side.mirror,
+    "bodies": conditions.bodies,
+    "connections": conditions.connections,
+    "trouble": conditions.trouble,
+    "stream": stream.run,
+    "path": path.run,
     "trip": trip.run,
     "hostile": hostile.run,
+    "guarded": guarded.run,
+    "change": change.run,
+    "statistics": statistics.run,
 }
+COMPARED = {"forward", "mirror", "bodies", "connections", "trouble", "stream", "guarded"}
 RESULTS = ROOT / "bench" / "results"
 
 
 def arguments(given: Sequence[str]) -> argparse.Namespace:
     """The command line; argparse ends the process when it is wrong."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="side-by-side benchmarks")
-    parser.add_argument("--quick", action="store_true", help="two minutes in place of ten, rougher figures")
+    parser.add_argument("--quick", action="store_true", help="rough figures in a quarter of the time")
     names = ",".join(SCENARIOS)
     parser.add_argument("--only", type=scenarios, default=list(SCENARIOS), metavar="NAMES", help=names)
+    peers = ",".join(PEERS)
+    parser.add_argument("--peers", type=peers_named, default=list(PEERS), metavar="NAMES", help=peers)
     parser.add_argument("--check", action="store_true", help="end with code 1 when a goal is missed")
     return parser.parse_args(given)
 
 
 def scenarios(text: str) -> list[str]:
     """The scenarios named in `text`, in their own order."""
+    return named(text, SCENARIOS, "scenario")
+
+
+def peers_named(text: str) -> list[str]:
+    """The peers named in `text`, in their own order; none for an empty text."""
+    return named(text, PEERS, "peer")
+
+
+def named(text: str, known: Collection[str], what: str) -> list[str]:
     wanted = [name.strip() for name in text.split(",") if name.strip()]
-    if unknown := [name for name in wanted if name not in SCENARIOS]:
-        names = ", ".join(SCENARIOS)
-        raise argparse.ArgumentTypeError(f"no scenario is called {unknown[0]!r}; there are {names}")
-    return [name for name in SCENARIOS if name in wanted]
+    if unknown := [name for name in wanted if name not in known]:
+        names = ", ".join(known)
+        raise argparse.ArgumentTypeError(f"no {what} is called {unknown[0]!r}; there are {names}")
+    return [name for name in known if name in wanted]
 
 
-def environment(quick: bool) -> dict[str, str]:
+def environment(quick: bool, peers: Sequence[str]) -> dict[str, str]:
     """What a reader must know to compare figures: nothing that names the machine."""
     core, load_core = cores()
     return {
@@ -55,8 +90,8 @@ def environment(quick: bool) -> dict[str, str]:
         "cores": f"{len(os.sched_getaffinity(0))}; measured on {core}, load and model servers on {load_core}",
         "load average at start": f"{os.getloadavg()[0]:.2f}",
         "python": platform.python_version(),
-        "nginx": version(["nginx", "-v"]),
-        "wrk": version(["wrk", "-v"]),
+        "wrk": first_line(["wrk", "-v"]),
+        **{name: PEERS[name].version() for name in peers},
     }
 
 
@@ -67,22 +102,18 @@ def processor() -> str:
     return platform.machine()
 
 
-def version(command: Sequence[str]) -> str:
-    """The first line that a program prints when asked for its version."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-    except FileNotFoundError:
-        return "not installed"
-    return (done.stdout + done.stderr).strip().splitlines()[0]
-
-
 def write(report: Report) -> Path:
-    """Keep the report as JSON and Markdown; returns the Markdown file."""
+    """Keep the report as JSON, Markdown and, where matplotlib is, as a chart; returns the Markdown file."""
     RESULTS.mkdir(parents=True, exist_ok=True)
-    path = RESULTS / f"{report.at.replace(':', '')}.md"
-    path.write_text(report.markdown())
-    path.with_suffix(".json").write_text(json.dumps(report.document(), indent=1))
-    return path
+    kept = RESULTS / f"{report.at.replace(':', '')}.md"
+    kept.write_text(report.markdown())
+    document = report.document()
+    kept.with_suffix(".json").write_text(json.dumps(document, indent=1))
+    try:
+        chart.draw(document, kept.with_suffix(".svg"))
+    except ModuleNotFoundError as error:
+        print(f"no chart: {error.name} is not installed (the extra `bench`)", file=sys.stderr)
+    return kept
 
 
 def main(given: Sequence[str]) -> int:
@@ -90,28 +121,28 @@ def main(given: Sequence[str]) -> int:
     asked = arguments(given)
     # SIGTERM unwinds like Ctrl-C, so that the context managers end every child.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    if {"forward", "mirror"} & set(asked.only) and (missing := wrk.missing_tools()):
+    if set(asked.only) & COMPARED and (missing := wrk.missing_tools()):
         print(
             f"{', '.join(missing)} not found: the comparison needs them. As root: apt-get install nginx wrk "
-            "util-linux; or leave it out: --only trip,hostile",
+            "util-linux; or leave it out: --only path,trip,hostile",
             file=sys.stderr,
         )
         return 2
     at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    about = environment(asked.quick)
+    about = environment(asked.quick, asked.peers)
     sections = []
     try:
         with tempfile.TemporaryDirectory(prefix="pointsman-bench-") as directory:
             for name in asked.only:
                 print(f"measuring: {name} ...", file=sys.stderr, flush=True)
-                sections.append(SCENARIOS[name](Path(directory) / name, quick=asked.quick))
+                sections.append(SCENARIOS[name](Path(directory) / name, quick=asked.quick, peers=asked.peers))
                 print(f"\n{rendered(sections[-1])}\n", flush=True)
-    except BenchError as error:
+    except (BenchError, httpx.HTTPError) as error:
         print(f"the benchmark cannot go on: {error}", file=sys.stderr)
         return 2
     report = Report(at, about, tuple(sections))
-    path = write(report)
-    print(f"written: {path.relative_to(ROOT)} and .json")
+    kept = write(report)
+    print(f"written: {kept.relative_to(ROOT)} and .json")
     return 1 if asked.check and report.missed else 0
 
 

@@ -19,3 +19,8 @@ function request()
   at = at % #requests + 1
   return requests[at]
 end
+
+-- The report of `wrk --latency` ends at 99 %.
+function done(summary, latency)
+  io.write(string.format("  99.9%%  %.2fus\n", latency:percentile(99.9)))
+end

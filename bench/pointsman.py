@@ -30,6 +30,7 @@ class Setup:
     guards: Mapping[str, object] | None = None
     rollout: int = 100
     timeout: str = "2s"
+    accelerated: bool = True
 
 
 def configuration(setup: Setup, directory: Path, listen: int, admin: int) -> dict[str, object]:
@@ -79,9 +80,10 @@ class Pointsman:
         path = directory / "pointsman.yaml"
         path.write_text(json.dumps(configuration(setup, directory, self.port, self.admin), indent=1))
         (directory / "flags.json").write_text(json.dumps(flags(setup.rollout), indent=1))
-        self.api = httpx.Client(base_url=f"http://127.0.0.1:{self.admin}", timeout=10)
+        self.api = httpx.Client(base_url=f"http://127.0.0.1:{self.admin}", timeout=60)
         command = [sys.executable, "-m", "gateway", "-c", str(path)]
-        self.child = Child(command, directory / "log", core=core)
+        environment = {} if setup.accelerated else {"POINTSMAN_ACCELERATOR": "off"}
+        self.child = Child(command, directory / "log", core=core, environment=environment)
 
     def __enter__(self) -> Pointsman:
         try:

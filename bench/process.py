@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -97,6 +97,7 @@ class Child:
         *,
         core: int | None = None,
         commands: bool = False,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         prefix: list[str] = []
         if shutil.which("setpriv"):
@@ -113,6 +114,7 @@ class Child:
                 stdout=pipe or output,
                 stderr=output,
                 cwd=ROOT,
+                env={**os.environ, **(environment or {})},
                 start_new_session=True,
             )
 

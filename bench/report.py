@@ -59,7 +59,13 @@ class Report:
                     "columns": list(section.columns),
                     "rows": [list(row) for row in section.rows],
                     "goals": [
-                        {"name": goal.name, "measured": goal.measured, "limit": goal.limit, "met": goal.met}
+                        {
+                            "name": goal.name,
+                            "measured": goal.measured,
+                            "limit": goal.limit,
+                            "unit": goal.unit,
+                            "met": goal.met,
+                        }
                         for goal in section.goals
                     ],
                     "remarks": list(section.remarks),

@@ -29,17 +29,17 @@ def answer(model: str, probability: float, repeat: int = 1) -> bytes:
     return orjson.dumps({"model_name": "bench", "model_version": model, "outputs": [output]})
 
 
-def body(draw: random.Random) -> bytes:
-    """A V2 request of about 300 bytes: one row of twelve features."""
-    data = [round(draw.uniform(-100, 100), 6) for _ in range(12)]
-    tensor = {"name": "features", "shape": [1, 12], "datatype": "FP64", "data": data}
+def body(draw: random.Random, rows: int = 1) -> bytes:
+    """A V2 request: rows of twelve features; one row makes about 300 bytes."""
+    data = [round(draw.uniform(-100, 100), 6) for _ in range(12 * rows)]
+    tensor = {"name": "features", "shape": [rows, 12], "datatype": "FP64", "data": data}
     wanted = [{"name": "predict_proba", "parameters": {"classification": 2}}]
     return orjson.dumps({"inputs": [tensor], "outputs": wanted, "parameters": {"content_type": "np"}})
 
 
-def request(number: int, draw: random.Random, host: str) -> bytes:
+def request(number: int, draw: random.Random, host: str, rows: int = 1) -> bytes:
     """One whole HTTP/1.1 request for PATH; `number` tells users apart."""
-    payload = body(draw)
+    payload = body(draw, rows)
     head = (
         f"POST {PATH} HTTP/1.1",
         f"Host: {host}",
@@ -59,7 +59,7 @@ def request(number: int, draw: random.Random, host: str) -> bytes:
     return "\r\n".join(head).encode() + b"\r\n\r\n" + payload
 
 
-def requests(count: int, seed: int = 1, host: str = "bench.test") -> list[bytes]:
+def requests(count: int, seed: int = 1, host: str = "bench.test", rows: int = 1) -> list[bytes]:
     """`count` different requests, the same ones for the same seed."""
     draw = random.Random(seed)
-    return [request(number, draw, host) for number in range(count)]
+    return [request(number, draw, host, rows) for number in range(count)]

@@ -139,7 +139,7 @@ async def rounds(gateway: Pointsman, candidate: Child, count: int) -> tuple[list
         load.stop()
 
 
-def run(directory: Path, *, quick: bool) -> Section:
+def run(directory: Path, *, quick: bool, peers: Sequence[str] = ()) -> Section:
     """The scenario."""
     directory.mkdir(parents=True)
     ports = free_ports(2)

@@ -5,6 +5,8 @@ Commands are lines on stdin, each acknowledged by a line on stdout:
     good      answers with class 0
     bad       answers with class 1, which flips every prediction of `good`
     large     answers right, 100 kB of it
+    slow      answers right, 20 ms late
+    stream    answers with 20 events, one each 5 ms, the first at once
     endless   begins to answer and never stops
     hang      takes requests and never answers
     refuse    closes its port and every connection
@@ -27,12 +29,21 @@ from bench.traffic import answer
 FLOOD = b"10000\r\n" + b"0" * 0x10000 + b"\r\n"
 GOOD = 0.9
 BAD = 0.1
+SLOW_SECONDS = 0.02
+EVENTS = 20
+EVENT_SECONDS = 0.005
+STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+EVENT = b'data: {"token":"benchmark","probability":0.83}\n\n'
+CHUNK = b"%x\r\n%b\r\n" % (len(EVENT), EVENT)
+LAST_CHUNK = b"0\r\n\r\n"
 
 
 class Mood(Enum):
     GOOD = "good"
     BAD = "bad"
     LARGE = "large"
+    SLOW = "slow"
+    STREAM = "stream"
     ENDLESS = "endless"
     HANG = "hang"
     REFUSE = "refuse"
@@ -56,6 +67,7 @@ class ModelServer:
             Mood.GOOD: whole(answer(model, GOOD)),
             Mood.BAD: whole(answer(model, BAD)),
             Mood.LARGE: whole(answer(model, GOOD, 11000)),
+            Mood.SLOW: whole(answer(model, GOOD)),
         }
 
 
@@ -92,8 +104,24 @@ class Connection(asyncio.Protocol):
             self._flood()
         elif mood is Mood.REFUSE:
             self._transport.abort()
+        elif mood is Mood.SLOW:
+            asyncio.get_running_loop().call_later(SLOW_SECONDS, self._write, self._server.answers[mood])
+        elif mood is Mood.STREAM:
+            self._transport.write(STREAM_HEAD)
+            self._stream(EVENTS)
         else:
             self._transport.write(self._server.answers[mood])
+
+    def _write(self, data: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(data)
+
+    def _stream(self, left: int) -> None:
+        if left == 1:
+            self._write(CHUNK + LAST_CHUNK)
+        else:
+            self._write(CHUNK)
+            asyncio.get_running_loop().call_later(EVENT_SECONDS, self._stream, left - 1)
 
     def _flood(self) -> None:
         if self._transport is None:

@@ -23,6 +23,7 @@ class Load:
     per_second: float
     p50: float
     p99: float
+    p999: float
     failed: int
 
 
@@ -30,9 +31,10 @@ def parse(text: str) -> Load:
     """The report that `wrk --latency` prints; BenchError if a figure is not in it."""
     total = re.search(r"(\d+) requests in ([\d.]+)(us|ms|s|m|h),", text)
     rate = re.search(r"Requests/sec:\s+([\d.]+)", text)
-    latency = r"^\s+%d%%\s+([\d.]+)(us|ms|s|m|h)\s*$"
-    p50, p99 = (re.search(latency % share, text, re.MULTILINE) for share in (50, 99))
-    if total is None or rate is None or p50 is None or p99 is None:
+    latency = r"^\s+%s%%\s+([\d.]+)(us|ms|s|m|h)\s*$"
+    found = [re.search(latency % re.escape(share), text, re.MULTILINE) for share in ("50", "99", "99.9")]
+    percentiles = [float(match[1]) * UNITS[match[2]] for match in found if match]
+    if total is None or rate is None or len(percentiles) < len(found):
         raise BenchError(f"this is not a report of wrk --latency:\n{text[-1000:]}")
     refused = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
     broken = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", text)
@@ -42,8 +44,9 @@ def parse(text: str) -> Load:
         requests=int(total[1]),
         seconds=float(total[2]) * UNITS[total[3]],
         per_second=float(rate[1]),
-        p50=float(p50[1]) * UNITS[p50[2]],
-        p99=float(p99[1]) * UNITS[p99[2]],
+        p50=percentiles[0],
+        p99=percentiles[1],
+        p999=percentiles[2],
         failed=failed,
     )
 

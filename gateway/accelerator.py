@@ -23,7 +23,7 @@ from types import ModuleType
 
 MODULES = (
     "gateway.chunks", "gateway.client", "gateway.counters", "gateway.exchange", "gateway.fields",
-    "gateway.head",
+    "gateway.guarded", "gateway.head",
     "gateway.message", "gateway.mirror", "gateway.service", "gateway.upstream", "gateway.watched",
     "routing.hashing", "routing.table", "shadow.outbox", "shadow.pairing", "shadow.sampler",
 )  # fmt: skip
@@ -48,22 +48,30 @@ def digests() -> dict[str, str]:
     return {module: hashlib.sha256(source(module).read_bytes()).hexdigest() for module in MODULES}
 
 
+def usable(folder: Path = FOLDER) -> bool:
+    """Whether `folder` has a twin of every module as it is now, and the environment wants them."""
+    try:
+        compiled: object = json.loads((folder / MANIFEST).read_bytes())
+    except (OSError, ValueError):
+        return False
+    return wanted() and compiled == digests() and all(file.is_file() for file in _files(folder).values())
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    return {name: folder / f"{name}{EXTENSION_SUFFIXES[0]}" for name in (*MODULES, f"{GROUP}__mypyc")}
+
+
 def install(folder: Path = FOLDER) -> bool:
     """Have the modules imported from now on come as their compiled twins; whether there are any.
 
     Must come before any of them is imported.
     """
-    try:
-        compiled: object = json.loads((folder / MANIFEST).read_bytes())
-    except (OSError, ValueError):
-        return False
-    files = {name: folder / f"{name}{EXTENSION_SUFFIXES[0]}" for name in (*MODULES, f"{GROUP}__mypyc")}
-    if not wanted() or compiled != digests() or not all(file.is_file() for file in files.values()):
+    if not usable(folder):
         return False
     early = [module for module in MODULES if module in sys.modules]
     if early:
         raise ImportError(f"imported before the accelerator was installed: {', '.join(early)}")
-    sys.meta_path.insert(0, _Twins(files))
+    sys.meta_path.insert(0, _Twins(_files(folder)))
     return True
 
 

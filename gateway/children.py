@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 import msgspec
 
@@ -69,7 +70,8 @@ class Child:
     def signal(self, number: int) -> None:
         """Send a signal, unless it has ended."""
         if self.code is None:
-            os.kill(self.pid, number)
+            with suppress(ProcessLookupError):  # it has ended just now
+                os.kill(self.pid, number)
 
     def heir(self) -> Heir | None:
         """This process for the next supervisor; None when it is about to end."""
@@ -124,6 +126,7 @@ class News:
 
     def __init__(self) -> None:
         self._reading, self.writing = os.pipe()
+        os.set_blocking(self._reading, False)
         self._readable = asyncio.Event()
 
     def begin(self) -> None:
@@ -133,14 +136,17 @@ class News:
 
     async def next(self) -> bytes:
         """The next byte; empty when the process has ended, and then the pipe is closed."""
-        if self._reading < 0:
-            return b""
-        await self._readable.wait()
-        self._readable.clear()
-        said = os.read(self._reading, 1)
-        if not said:
-            self.close()
-        return said
+        while self._reading >= 0:
+            await self._readable.wait()
+            self._readable.clear()
+            try:
+                said = os.read(self._reading, 1)
+            except BlockingIOError:  # it was readable before the last read
+                continue
+            if not said:
+                self.close()
+            return said
+        return b""
 
     def close(self) -> None:
         """Listen no more."""
@@ -161,8 +167,8 @@ class Rhythm:
         self._began = asyncio.get_running_loop().time()
 
     async def rest(self, name: str, code: int) -> None:
-        """Wait before the next start; longer each time that the process ended soon."""
-        if asyncio.get_running_loop().time() - self._began > STEADY:
+        """Wait before the next start; longer each time that the process failed soon."""
+        if code == 0 or asyncio.get_running_loop().time() - self._began > STEADY:
             self._pause = FIRST_PAUSE
         log("error", "process ended", name=name, code=code, restart_in=self._pause)
         await asyncio.sleep(self._pause)
@@ -173,6 +179,7 @@ async def end(processes: Iterable[Child], grace: float) -> None:
     """Ask them to end, and after `grace` seconds kill them."""
     waited_for = list(processes)
     for process in waited_for:
+        process.let_go()
         process.signal(signal.SIGTERM)
     waits = [asyncio.wait_for(process.wait(), grace) for process in waited_for]
     results = await asyncio.gather(*waits, return_exceptions=True)

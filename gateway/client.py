@@ -226,7 +226,7 @@ class ClientConnection(asyncio.Protocol):
         ):
             self._decline(message, service, data[message.end :])
             return
-        exchange = worker.exchange(self, worker, service, message, self.quiet_since)
+        exchange = service.exchange(self, worker, service, message, self.quiet_since)
         self._exchange = exchange
         whole_at = message.whole_at
         if 0 <= whole_at <= len(data):

@@ -177,10 +177,18 @@ class Exchange:
     def _follow(self, decision: Decision, now: float) -> None:
         """Ask whom `decision` names."""
         service = self._service
+        if decision.arm is Arm.INCUMBENT:
+            version = service.incumbent
+        else:
+            candidate = service.candidate
+            if candidate is None or service.guarded:
+                # Guarded since the request began: it was none that a GuardedExchange was made for.
+                decision = to_incumbent(decision)
+                version = service.incumbent
+            else:
+                version = candidate
         self._decision = decision
-        self._version = version = (
-            service.incumbent if decision.arm is Arm.INCUMBENT else service.version(decision.arm)
-        )
+        self._version = version
         if service.mirrors and self.message.complete and decision.mirror is not None:
             self._mirror(decision)
         pool = version.servers.choose()
@@ -360,6 +368,8 @@ class Exchange:
             self._client.break_off()
             self._settle(502, now)
         elif self._version.arm is Arm.CANDIDATE and again:
+            # The client gets the incumbent's answer; that this arm gave none is counted all the same.
+            self._version.tally.request(0, now - self._began)
             self._end_retry()
             self._version = self._service.incumbent
             self._tried = NONE_TRIED
@@ -495,6 +505,11 @@ def observed(
 ) -> Observation:
     """An Observation, made as tuples are: a named tuple's own constructor takes twice the time."""
     return tuple.__new__(Observation, (version, outcome, status, latency, body, media))
+
+
+def to_incumbent(decision: Decision) -> Decision:
+    """The same in a shadow stage."""
+    return Decision(Arm.INCUMBENT, Arm.CANDIDATE, decision.reason, decision.generation)
 
 
 def text_of(value: bytes) -> str:

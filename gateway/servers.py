@@ -16,13 +16,15 @@ import asyncio
 import itertools
 import random
 from collections.abc import Callable, Iterable, Iterator
-from weakref import WeakSet
 
 from domain.routing import Arm, Balance, Upstream, Version
+from gateway.group import Group
 from gateway.pool import Pool
 from gateway.retries import RetryBudget
 from shadow.tasks import Tasks
 
+LINGERS = 3600.0
+"""Seconds that a server which no version uses any more is looked after: as long as any exchange may live."""
 PANIC = 0.5
 """Share of the incumbent's servers; with fewer trusted than this, all that can be reached are asked."""
 
@@ -31,7 +33,7 @@ class Servers:
     """The servers of one version in one arm. `retries` is the version's budget."""
 
     __slots__ = (
-        "__weakref__", "_draw", "_last", "_live", "_only", "_turns", "_two", "_warming",
+        "_draw", "_group", "_last", "_live", "_only", "_turns", "_two", "_warming",
         "arm", "pools", "retries",
     )  # fmt: skip
 
@@ -50,8 +52,9 @@ class Servers:
         self._turns: Iterator[int] = itertools.count(1)
         self._last = dict.fromkeys(pools, 0)
         self.update()
+        self._group = Group(self.update, self.may_eject)
         for pool in pools:
-            pool.standing.groups.add(self)
+            pool.standing.groups.add(self._group)
 
     def __repr__(self) -> str:
         return f"<Servers {self.arm} {len(self._live)} of {list(self.pools)}>"
@@ -133,7 +136,7 @@ class Pools:
         self._clock = clock
         self._draw = draw
         self._pools: dict[Upstream, Pool] = {}
-        self._leaving: WeakSet[Pool] = WeakSet()  # somebody's exchange may yet ask one
+        self._leaving: dict[Pool, float] = {}  # somebody's exchange may yet ask one
 
     def of(self, version: Version, arm: Arm = Arm.INCUMBENT) -> Servers:
         """The servers of `version`, which serves as `arm`."""
@@ -146,13 +149,15 @@ class Pools:
         for upstream in [u for u in self._pools if u not in keep]:
             pool = self._pools.pop(upstream)
             pool.close()
-            self._leaving.add(pool)
+            self._leaving[pool] = self._clock() + LINGERS
 
     def tick(self, now: float) -> None:
         for pool in self._pools.values():
             pool.tick(now)
-        for pool in tuple(self._leaving):
+        for pool, until in tuple(self._leaving.items()):
             pool.tick(now)
+            if now > until and pool.empty:
+                del self._leaving[pool]
 
     def close(self) -> None:
         """Drop every connection."""

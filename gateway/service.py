@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from domain.routing import Arm, Upstream, Version
+from domain.routing import Arm, Mode, Upstream, Version
 from domain.snapshot import Endpoint, UnitKind
+from gateway.agreement import Comparer
 from gateway.breaker import Breaker
 from gateway.counters import Counters, Tally
 from gateway.message import MEDIA_FIELDS
 from gateway.servers import Pools, Servers
 from routing.table import Route, RoutingTable
 from shadow.pairing import Budget
+
+if TYPE_CHECKING:
+    from gateway.exchange import Exchange
 
 CANDIDATE_SHARE_OF_TIMEOUT = 0.5
 """A candidate must begin its answer in this share of the timeout, so that the incumbent has the rest."""
@@ -44,6 +49,9 @@ class ServedEndpoint:
 
     Attributes:
         mirrors: whether any request is.
+        guarded: whether the candidate's answer is served only where it agrees with the incumbent's.
+        comparer: what says so; None: not guarded, or nothing that could be compared with (yet).
+        exchange: what a request becomes; set by the worker, with `comparer`, before anything is served.
         keeps: whether pairs carry something of the request.
         cohorts: lower-case names of the fields that pairs carry.
     """
@@ -53,8 +61,11 @@ class ServedEndpoint:
         "budget",
         "candidate",
         "cohorts",
+        "comparer",
         "context_fields",
         "endpoint",
+        "exchange",
+        "guarded",
         "incumbent",
         "keeps",
         "max_body",
@@ -64,6 +75,8 @@ class ServedEndpoint:
         "timeout",
         "unit_field",
     )
+
+    exchange: type[Exchange]
 
     def __init__(
         self, route: Route, pools: Pools, counters: Counters, previous: ServedEndpoint | None
@@ -75,6 +88,8 @@ class ServedEndpoint:
         self.timeout = endpoint.timeout
         self.max_body = endpoint.max_body
         self.mirrors = endpoint.shadow.share > 0
+        self.guarded = endpoint.mode is Mode.GUARDED
+        self.comparer: Comparer | None = None
         self.cohorts = tuple(name.encode() for name in endpoint.cohorts)
         self.keeps = endpoint.keep_request or bool(endpoint.cohorts)
         self.incumbent = _served(endpoint, endpoint.incumbent, Arm.INCUMBENT, pools, counters)

@@ -17,6 +17,9 @@ from gateway.children import LEAVING, READY
 from gateway.worker import Worker
 from shadow.wire import FrameBuffer
 
+SUCCESSION = 30.0
+"""Seconds after SIGTERM in which the supervisor ends the worker's orders, which drains it."""
+
 
 async def _serve(boot: Boot) -> None:
     loop = asyncio.get_running_loop()
@@ -38,8 +41,9 @@ async def _serve(boot: Boot) -> None:
                 os.write(boot.news_fd, news)
 
     def leave() -> None:
+        """Somebody wants this worker to end: it serves on until the supervisor has another in its place."""
         say(LEAVING)
-        worker.drain()
+        loop.call_later(SUCCESSION, worker.drain)
 
     loop.add_signal_handler(signal.SIGTERM, leave)
     loop.add_reader(orders, supervisor_spoke)

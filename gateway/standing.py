@@ -6,14 +6,11 @@ The versions that the server serves (`gateway.servers`) are told of every change
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from domain.routing import Policy
 from gateway.ejection import Outlier
-
-if TYPE_CHECKING:
-    from gateway.servers import Servers
+from gateway.group import Group
 
 FIRST_WEIGHT = 0.1
 """Share of its usual requests that a server gets when it comes back."""
@@ -32,7 +29,7 @@ class Standing:
         self._slow_start = policy.slow_start
         self._now = clock
         self._warm_from: float | None = None
-        self.groups: WeakSet[Servers] = WeakSet()
+        self.groups: WeakSet[Group] = WeakSet()
         self.outlier = Outlier(policy.ejection)
         self.resting = False
         self.healthy: bool | None = True if policy.health is None else None

@@ -64,7 +64,7 @@ class WatchedExchange(Exchange):
         if gate is not None:
             # An error is quick and says nothing about load; a timeout says that it is too much.
             tells = (status < 500 and status != CLIENT_LEFT) or status == GATEWAY_TIMEOUT
-            gate.leave(now, now - self._asked if tells else None)
+            gate.leave(now, self._served_in(now) if tells else None)
         access = self._host.access
         if access is not None and access.sampled():
             message, version = self.message, self._version
@@ -76,3 +76,7 @@ class WatchedExchange(Exchange):
                 )
             )  # fmt: skip
         super()._settle(status, now)
+
+    def _served_in(self, now: float) -> float:
+        """Seconds that the server took which the client was answered from."""
+        return now - self._asked

@@ -22,12 +22,15 @@ from domain.observation import Observation, Outcome, Pair
 from domain.routing import Arm
 from domain.snapshot import Snapshot
 from gateway.access_log import AccessLog
+from gateway.agreement import Comparing
 from gateway.boot import Boot, NewCertificates, Order, ReopenLogs
+from gateway.census import Census
 from gateway.certificates import ServerTls
 from gateway.client import ClientConnection
 from gateway.concurrency import Gate, Total
 from gateway.counters import Counters
 from gateway.exchange import OVERHEAD_SAMPLE, Exchange
+from gateway.guarded import GuardedExchange
 from gateway.head import RequestGrammar
 from gateway.listener import Listener
 from gateway.log import log, report
@@ -89,7 +92,6 @@ class Worker:
         self.timeouts = boot.downstream.timeouts
         self.gates: dict[str, Gate] = {}
         self.access = _access_log(boot)
-        self.exchange: type[Exchange] = Exchange
         self.sheds_requests = False
         self._total = Total(limits.max_in_flight)
         self._pressure = None if limits.memory is None else Pressure(limits.memory)
@@ -104,8 +106,10 @@ class Worker:
         self.until_sample = OVERHEAD_SAMPLE
         self._ticks = 0
         self._tasks = Tasks(report)
+        self.comparing = Comparing(self._tasks)
         self._pools = Pools(loop, self._tasks, self.clock)
         self._outbox = Outbox(self._session)
+        self._census = Census()
         self._later: list[Mirror] = []
         self._flushing = False
         self._ending = False
@@ -113,6 +117,8 @@ class Worker:
         self._listener: Listener | None = None
         self._informed = asyncio.Event()
         self._next_tick: asyncio.TimerHandle | None = None
+        if _compares(boot.snapshot):
+            self.comparing.load()
         self.services = self._compiled(boot.snapshot, {})
         self.grammar = RequestGrammar(self.services.interest)
         self._link = Link(
@@ -211,7 +217,17 @@ class Worker:
         services = Services(table, self._pools, self.counters, previous)
         self._pools.retain(upstreams(table))
         self._open_gates(snapshot)
+        self._equip(services)
         return services
+
+    def _equip(self, services: Services) -> None:
+        """Say what becomes of the requests: as plain an exchange as will do."""
+        watched = self.gates or self.access is not None
+        for service in services.by_name.values():
+            service.exchange = WatchedExchange if watched else Exchange
+            if service.guarded:
+                service.exchange = GuardedExchange
+                service.comparer = self.comparing.comparer(service.endpoint)
 
     def _open_gates(self, snapshot: Snapshot) -> None:
         """Bounds go on over snapshots, with what is in flight."""
@@ -223,8 +239,6 @@ class Worker:
                 gate.configure(endpoint.max_in_flight, adaptive=endpoint.adaptive)
                 gates[endpoint.name] = gate
         self.gates = gates
-        watched = gates or self.access is not None
-        self.exchange = WatchedExchange if watched else Exchange
 
     def _publish(self, message: Publish) -> None:
         if message.snapshot.generation > self.services.generation:
@@ -237,6 +251,9 @@ class Worker:
             self.services = services
             self.grammar = RequestGrammar(services.interest)
             self._shed_requests()
+            if _compares(message.snapshot) and not self.comparing.loaded:
+                # Nothing waits for it, least of all a trip: until it is there, the incumbent serves.
+                self.comparing.load_apart(lambda: self._equip(self.services))
         self._informed.set()
         self._link.say(Applied(self.services.generation))
 
@@ -277,6 +294,7 @@ class Worker:
         self._ticks += 1
         if self._ticks % COUNTS_EVERY == 0:
             self.counters.settle()
+            self._outbox.tell(self._census.take(self._pools))
             if self.access is not None and (lost := self.access.take_lost()):
                 self.event("access_lines_lost", lost)
             self._link.flush()
@@ -377,6 +395,7 @@ class Worker:
         await self._link.close()
         self._pools.close()
         await self._tasks.cancel()
+        self.comparing.close()
         if self.access is not None:
             self.access.close()
 
@@ -394,3 +413,7 @@ def _access_log(boot: Boot) -> AccessLog | None:
 def _affordable_connections() -> int:
     """Half of the file descriptors: each client may need a connection to a model server."""
     return max(1, min(MOST_CONNECTIONS, (raise_descriptor_limit() - SPARE_DESCRIPTORS) // 2))
+
+
+def _compares(snapshot: Snapshot) -> bool:
+    return any(endpoint.compare for endpoint in snapshot.endpoints)

@@ -125,7 +125,7 @@ class Workers:
                 await rhythm.rest(f"worker-{slot.index}", code)
 
     async def _follow(self, slot: Slot, child: Child, news: News) -> None:
-        """Somebody else may tell a worker to end: then its successor begins at once, not when it has ended."""
+        """Somebody else may tell a worker to end: its successor begins then, not when it has ended."""
         while said := await news.next():
             if said == LEAVING and slot.child is child and not self._stopping.is_set():
                 await self._change(slot, child)

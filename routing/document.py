@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import msgspec
 
 from domain.errors import ConfigError
+from routing.delta import hydrated, is_delta
 from routing.export import is_export, to_client_features
 
 LARGEST = 32 * 1024 * 1024
@@ -74,7 +75,7 @@ class FlagDocument:
 
 
 def parse(document: bytes, names: Collection[str] | None = None) -> FlagDocument:
-    """Read `document`, client features or an admin export; with `names`, only these flags and their parents.
+    """Read client features, an admin export or a delta; with `names`, only these flags and their parents.
 
     Raises:
         ConfigError: it is not JSON, not such a document, or a flag in it is malformed.
@@ -93,9 +94,10 @@ def parse(document: bytes, names: Collection[str] | None = None) -> FlagDocument
 
 
 def client_features(document: bytes) -> bytes:
-    """`document` in client-features format: as it is, or converted when it is an admin export."""
+    """`document` in client-features format: as it is, or converted from an admin export or a delta."""
     decoded = _decode(document)
-    return msgspec.json.encode(to_client_features(decoded)) if is_export(decoded) else document
+    converted = _converted(decoded)
+    return document if converted is decoded else msgspec.json.encode(converted)
 
 
 def _decode(document: bytes) -> Mapping[str, object]:
@@ -109,11 +111,15 @@ def _decode(document: bytes) -> Mapping[str, object]:
     return _object(decoded, "flags")
 
 
+def _converted(decoded: Mapping[str, object]) -> Mapping[str, object]:
+    if is_export(decoded):
+        return to_client_features(decoded)
+    return hydrated(decoded) if is_delta(decoded) else decoded
+
+
 def _outline(document: bytes) -> tuple[dict[str, Mapping[str, object]], list[object]]:
     """The flags' JSON objects by name, and the segments."""
-    decoded = _decode(document)
-    if is_export(decoded):
-        decoded = to_client_features(decoded)
+    decoded = _converted(_decode(document))
     features: dict[str, Mapping[str, object]] = {}
     for index, item in enumerate(_list(decoded, "features", "flags")):
         where = f"features[{index}]"

@@ -8,10 +8,13 @@ accumulate in place until the next batch.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Iterable
+
+import msgspec
 
 from domain.observation import Pair
-from shadow.wire import Batch, MirrorCounts, OverheadCounts, RequestCounts, frame
+from shadow.wire import Batch, MirrorCounts, OverheadCounts, RequestCounts, ServerReport, frame
 
 MAX_PENDING = 64 * 1024 * 1024
 """Bytes of pairs that wait to be sent."""
@@ -20,7 +23,7 @@ MAX_ON_THE_WAY = 64
 MAX_BATCH = 4 * 1024 * 1024
 """Bytes of pairs in one batch (a single larger pair still travels, alone)."""
 _PAIR_OVERHEAD = 400
-"""Bytes a pair takes beside its two bodies, roughly."""
+"""Bytes a pair takes beside its bodies, roughly."""
 
 Counts = tuple[list[RequestCounts], list[OverheadCounts], list[MirrorCounts]]
 
@@ -37,6 +40,7 @@ class Outbox:
         self._on_the_way: deque[tuple[int, bytes]] = deque()
         self._dropped: dict[str, int] = {}
         self._events: dict[str, int] = {}
+        self._servers: dict[str, ServerReport] = {}
 
     def __repr__(self) -> str:
         return f"<Outbox pairs={len(self._pairs)} bytes={self._bytes} on_the_way={len(self._on_the_way)}>"
@@ -53,7 +57,10 @@ class Outbox:
 
     def add(self, pair: Pair) -> None:
         """Keep `pair`; the oldest go when that is too much."""
-        size = len(pair.incumbent.body) + len(pair.candidate.body) + _PAIR_OVERHEAD
+        # As `Pair.size`, without a call: it happens once a mirrored request.
+        size = len(pair.incumbent.body) + len(pair.candidate.body) + len(pair.request) + _PAIR_OVERHEAD
+        if pair.repeat is not None:
+            size += len(pair.repeat.body)
         self._pairs.append((size, pair))
         self._bytes += size
         while self._bytes > self._max_pending and len(self._pairs) > 1:
@@ -69,6 +76,12 @@ class Outbox:
         """Count what happened to clients' connections, to be reported with the next batch."""
         self._events[event] = self._events.get(event, 0) + count
 
+    def tell(self, reports: Iterable[ServerReport]) -> None:
+        """Report on servers with the next batch; what is not sent yet is added to."""
+        for report in reports:
+            before = self._servers.get(report.server)
+            self._servers[report.server] = report if before is None else _later(before, report)
+
     def cut(self, counts: Counts) -> bytes:
         """The next batch as a frame: as many pairs as fit, oldest first, and `counts`. Only when `room`."""
         pairs: list[Pair] = []
@@ -81,9 +94,10 @@ class Outbox:
         self._sequence += 1
         requests, overhead, mirrors = counts
         batch = Batch(
-            self._session, self._sequence, pairs, requests, overhead, mirrors, self._dropped, self._events
-        )
-        self._dropped, self._events = {}, {}
+            self._session, self._sequence, pairs, requests, overhead, mirrors, self._dropped, self._events,
+            list(self._servers.values()),
+        )  # fmt: skip
+        self._dropped, self._events, self._servers = {}, {}, {}
         data = frame(batch)
         self._on_the_way.append((self._sequence, data))
         return data
@@ -96,3 +110,11 @@ class Outbox:
     def resend(self) -> list[bytes]:
         """Frames to send again on a new connection, in order."""
         return [data for _, data in self._on_the_way]
+
+
+def _later(before: ServerReport, report: ServerReport) -> ServerReport:
+    """The later of two reports, with what was counted for both."""
+    failures = Counter(before.failures)
+    failures.update(report.failures)
+    ejections = before.ejections + report.ejections
+    return msgspec.structs.replace(report, failures=dict(failures), ejections=ejections)

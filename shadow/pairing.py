@@ -155,6 +155,14 @@ class PendingPair:
             return False
         return size > FLOOD_FACTOR * len(self._incumbent.body)
 
+    def serve(self, arm: Arm) -> None:
+        """It is `arm` after all whose answer the client got. Before the pair is whole."""
+        self._asked = self._asked._replace(served=arm)
+
+    def seen(self, arm: Arm) -> Observation | None:
+        """What was observed of `arm`; None while it has not ended."""
+        return self._incumbent if arm is Arm.INCUMBENT else self._candidate
+
     def observe(self, arm: Arm, observation: Observation) -> Pair | None:
         """One side ended; the Pair once all have. An arm's first observation stands."""
         if arm is Arm.INCUMBENT:

@@ -50,6 +50,22 @@ class MirrorCounts(msgspec.Struct, frozen=True, array_like=True):
     count: int
 
 
+class ServerReport(msgspec.Struct, frozen=True, array_like=True):
+    """What a worker knows of one server, by its base URL.
+
+    `failures` are connects that failed since the last report, by kind; `ejections` those since then.
+    `resting`: no connection can be made; `healthy`: what its checks say, None while they have said nothing;
+    `ejected`: its answers failed.
+    """
+
+    server: str
+    failures: dict[str, int]
+    ejections: int
+    resting: bool
+    healthy: bool | None
+    ejected: bool
+
+
 class Hello(msgspec.Struct, frozen=True, tag=True):
     """First on every connection: who is there, and which snapshot it serves from."""
 
@@ -62,7 +78,8 @@ class Hello(msgspec.Struct, frozen=True, tag=True):
 class Batch(msgspec.Struct, frozen=True, tag=True):
     """Pairs in the order they completed, and metric deltas.
 
-    `dropped` counts what the bounds cost, by reason; `events` what happened to clients' connections.
+    `dropped` counts what the bounds cost, by reason; `events` what happened to clients' connections;
+    `servers` is the state of every server, in batches that have it.
     """
 
     session: str
@@ -73,6 +90,7 @@ class Batch(msgspec.Struct, frozen=True, tag=True):
     mirrors: list[MirrorCounts]
     dropped: dict[str, int]
     events: dict[str, int] = {}
+    servers: list[ServerReport] = []
 
 
 class Applied(msgspec.Struct, frozen=True, tag=True):

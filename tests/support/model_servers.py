@@ -24,7 +24,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -156,10 +156,11 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 @contextmanager
 def mlserver(folder: Path) -> Iterator[int]:
     """MLServer with every model, at `/v2/models/NAME/infer` of the port that it yields."""
-    found, port = environment("mlserver"), _free_port()
+    found = environment("mlserver")
+    port, grpc, metrics = _free_ports(3)
     folder.mkdir(parents=True, exist_ok=True)
     settings = {
-        "host": "127.0.0.1", "http_port": port, "grpc_port": _free_port(), "metrics_port": _free_port(),
+        "host": "127.0.0.1", "http_port": port, "grpc_port": grpc, "metrics_port": metrics,
         "parallel_workers": 0, "debug": False,
     }  # fmt: skip
     (folder / "settings.json").write_text(json.dumps(settings))
@@ -179,7 +180,8 @@ def mlserver(folder: Path) -> Iterator[int]:
 @contextmanager
 def kserve(folder: Path) -> Iterator[int]:
     """KServe's model server with every model, at `/v2/models/NAME/infer` of the port that it yields."""
-    found, port = environment("kserve"), _free_port()
+    found = environment("kserve")
+    (port,) = _free_ports(1)
     command = [
         found.program("python"), str(SCRIPTS / "kserve_server.py"), str(found.models), str(port),
     ]  # fmt: skip
@@ -190,7 +192,8 @@ def kserve(folder: Path) -> Iterator[int]:
 @contextmanager
 def mlflow(folder: Path, model: str) -> Iterator[int]:
     """`mlflow models serve` with one model, at `/invocations` of the port that it yields."""
-    found, port = environment("mlflow"), _free_port()
+    found = environment("mlflow")
+    (port,) = _free_ports(1)
     command = [
         found.program("mlflow"), "models", "serve", "--model-uri", str(found.models / model / "mlflow"),
         "--port", str(port), "--env-manager", "local", "--workers", "1",
@@ -200,11 +203,13 @@ def mlflow(folder: Path, model: str) -> Iterator[int]:
         yield port
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def _free_ports(count: int) -> list[int]:
+    """So many different ones."""
+    with ExitStack() as held:
+        probes = [held.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
 
 
 def _url(port: int, path: str) -> str:

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench import hostile, trip
-from bench.__main__ import scenarios
+from bench import conditions, hostile, stream, trip
+from bench.__main__ import peers_named, scenarios
+from bench.bed import MODEL_SERVER, PURE
 from bench.openloop import percentile, split_answer
-from bench.peers import model_servers, proxy
 from bench.pointsman import Setup, configuration, flags, sum_samples
 from bench.traffic import PATH, answer, body, requests
 from bench.upstream import request_size, whole
@@ -83,13 +83,6 @@ def test_no_values_have_no_percentile() -> None:
         percentile([], 0.5)
 
 
-def test_nginx_mirrors_only_when_asked() -> None:
-    assert "mirror" not in proxy(1, 2)
-    assert "mirror /mirror;" in proxy(1, 2, 3)
-    assert "keepalive 256;" in proxy(1, 2)
-    assert "listen 127.0.0.1:7 " in model_servers([(7, b"{}")])
-
-
 def test_samples_of_one_metric_are_summed_by_label() -> None:
     text = (
         "# HELP pointsman_mirrors_total mirrors\n# TYPE pointsman_mirrors_total counter\n"
@@ -116,6 +109,10 @@ def test_scenarios_come_in_their_own_order_and_unknown_ones_are_named() -> None:
     assert scenarios("trip, forward") == ["forward", "trip"]
     with pytest.raises(argparse.ArgumentTypeError, match="'trap'"):
         scenarios("trap")
+    assert peers_named("") == []
+    assert peers_named("envoy,nginx") == ["nginx", "envoy"]
+    with pytest.raises(argparse.ArgumentTypeError, match="no peer is called 'caddy'"):
+        peers_named("caddy")
 
 
 def test_a_round_counts_only_answers_since_the_candidate_turned_bad() -> None:
@@ -138,7 +135,40 @@ def test_the_tables_of_trip_and_hostile_hold_every_row() -> None:
     assert [goal.met for goal in made.goals] == [True]
     assert made.rows[0] == ("breach → last worker confirmed", "6.00", "27.00", "27.00")
 
-    variants = hostile.VARIANTS
-    turns = [hostile.Turn(variant, (0.001, 0.002), 0, 5.0, 3e-5) for variant in variants]
-    assert [row[0] for row in hostile.section(turns).rows] == list(variants)
-    assert {row[3] for row in hostile.section(turns).rows} == {"1"}
+    turns = [hostile.Turn(name, (0.001, 0.002) * hostile.SLICE, 0, 5.0, 3e-5) for name in hostile.VARIANTS]
+    held = hostile.section(turns)
+    assert [row[0] for row in held.rows] == list(hostile.VARIANTS)
+    assert {row[3] for row in held.rows} == {"1"}
+    assert all(goal.met for goal in held.goals)
+
+
+def test_one_hiccup_of_the_machine_does_not_move_the_steady_p99() -> None:
+    calm = (0.001,) * (4 * hostile.SLICE)
+    hiccup = (0.5,) * 20 + calm[20:]
+    turns = [hostile.Turn("x", latencies, 0, 0.0, 1e-5) for latencies in (calm, hiccup)]
+    assert turns[1].share(0.99) == 0.5
+    assert hostile.steady_p99(turns) == 0.001
+
+
+def test_a_lasting_slowdown_moves_the_steady_p99() -> None:
+    slow = hostile.Turn("x", ((0.001,) * 24 + (0.009,)) * (hostile.SLICE // 25 * 4), 0, 0.0, 1e-5)
+    assert hostile.steady_p99([slow]) == 0.009
+
+
+def test_what_a_proxy_adds_to_the_first_event_is_the_median_of_the_rounds_differences() -> None:
+    rounds = ((0.001, 0.0015), (0.004, 0.0046), (0.001, 0.0019))
+    turns = [
+        stream.Streams(name, (first,), 4e-4, 2**20, 0)
+        for pair in rounds
+        for name, first in zip((MODEL_SERVER, PURE), pair, strict=True)
+    ]
+    made = stream.section(turns, ())
+    assert [row[2] for row in made.rows] == ["", "0.60"]
+    assert [goal.met for goal in made.goals] == [True]
+    assert not stream.section([*turns[:1], stream.Streams(PURE, (), 0.0, 0, 1)], ()).goals[0].met
+
+
+def test_large_requests_and_answers_are_100_kilobytes() -> None:
+    (large,) = requests(1, rows=conditions.LARGE_ROWS_ASKED)
+    assert 95_000 < len(large) < 115_000
+    assert 95_000 < len(answer("m", 0.83, conditions.LARGE_ROWS_ANSWERED)) < 115_000

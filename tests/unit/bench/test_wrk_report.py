@@ -21,6 +21,7 @@ Running 3s test @ http://127.0.0.1:40001/
   70495 requests in 3.01s, 21.31MB read
 Requests/sec:  23420.41
 Transfer/sec:      7.08MB
+  99.9%  4100.00us
 """
 
 TROUBLED = CALM.replace(
@@ -36,6 +37,7 @@ def test_counts_and_latencies_are_read_in_seconds() -> None:
     assert (load.requests, load.seconds, load.per_second) == (70495, 3.01, 23420.41)
     assert load.p50 == pytest.approx(612e-6)
     assert load.p99 == pytest.approx(2.31e-3)
+    assert load.p999 == pytest.approx(4.1e-3)
     assert load.failed == 0
 
 
@@ -50,7 +52,7 @@ def test_every_unit_of_wrk_is_understood(written: str, seconds: float) -> None:
     assert parse(CALM.replace("2.31ms", written)).p99 == pytest.approx(seconds)
 
 
-@pytest.mark.parametrize("gone", ["99%", "50%", "requests in", "Requests/sec"])
+@pytest.mark.parametrize("gone", ["  99%", "50%", "99.9%", "requests in", "Requests/sec"])
 def test_a_report_that_lacks_a_figure_is_refused_with_what_it_said(gone: str) -> None:
     with pytest.raises(BenchError, match="not a report of wrk"):
         parse(CALM.replace(gone, "?"))

@@ -117,7 +117,7 @@ def judged(number: int, score: float | None, body: bytes = b"{}") -> JudgedPair:
 def test_the_showcase_is_bounded_and_holds_the_worst(scores: list[float | None]) -> None:
     showcase = Showcase()
     for number, score in enumerate(scores):
-        showcase.put(judged(number, score))
+        showcase.put([judged(number, score)])
     worst = [shown.score for shown in showcase.worst(MOST)]
     assert worst == sorted((score for score in scores if score), reverse=True)[:MOST]
     latest = [shown.judged.pair.request_id for shown in showcase.latest(MOST)]
@@ -126,7 +126,7 @@ def test_the_showcase_is_bounded_and_holds_the_worst(scores: list[float | None])
 
 def test_shown_bodies_are_cut() -> None:
     showcase = Showcase()
-    showcase.put(judged(1, 0.9, b"x" * (LONGEST_BODY + 1)))
+    showcase.put([judged(1, 0.9, b"x" * (LONGEST_BODY + 1))])
     (shown,) = showcase.latest(5)
     assert len(shown.judged.pair.candidate.body) == LONGEST_BODY
     assert shown.candidate_length == LONGEST_BODY + 1
@@ -171,7 +171,7 @@ def test_labels_are_bounded_whatever_workers_and_models_send() -> None:
     assert len(tallies.dropped) <= MOST_REASONS + 1
     for number in range(3 * MOST_CLASSES):
         found = Divergence(0.1, False, "", candidate_label=f"class {number}")
-        tallies.judged("rain", JudgedPair(pair(number), found, None))
+        tallies.judged("rain", [JudgedPair(pair(number), found, None)])
     assert len(tallies.predictions) == MOST_CLASSES + 1
     assert tallies.predictions["rain", "rain-2", "other"] == 2 * MOST_CLASSES
 

@@ -382,6 +382,6 @@ def test_answered_requests_are_in_the_access_log(tmp_path: Path) -> None:
 def test_a_worker_that_is_asked_for_nothing_of_this_makes_plain_exchanges(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with gateway(tmp_path, endpoint(1), address=Address("127.0.0.1", 0)) as running:
-            assert running.worker.exchange.__name__ == "Exchange"
+            assert running.worker.services.by_name["rain"].exchange.__name__ == "Exchange"
 
     _run(scenario)

@@ -8,9 +8,21 @@ import pwd
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.peers.peer import Peer, Route, executable
 from bench.process import BenchError, Child, children, ticks
 
 ENDLESS = 1_000_000_000
+LONGEST_PARAMETER = 3500
+"""Bytes; nginx refuses parameters that fill its buffer of 4096."""
+
+# The largest bodies of the benchmark stay in memory, as they do in the gateway.
+BUFFERS = """\
+        client_body_buffer_size 256k;
+        proxy_buffer_size 16k;
+        proxy_buffers 16 16k;
+        proxy_max_temp_file_size 0;
+        proxy_connect_timeout 2s;
+"""
 
 FRAME = """\
 {user}daemon off;
@@ -40,32 +52,48 @@ def frame(content: str, directory: Path) -> str:
     return FRAME.format(user=user, directory=directory, endless=ENDLESS, content=content)
 
 
-def model_servers(answers: Sequence[tuple[int, bytes]]) -> str:
-    """One server for each (port, JSON body): it answers every request with 200 and that body."""
+def model_servers(answers: Sequence[tuple[int, bytes]], directory: Path) -> str:
+    """One server for each (port, JSON body): it answers every request with 200 and that body.
+
+    What the configuration cannot hold is written to `directory` and sent from the page cache.
+    """
     return "".join(
         f"    server {{\n        listen 127.0.0.1:{port} backlog=4096;\n"
-        "        default_type application/json;\n"
-        f"        location / {{ return 200 '{answer.decode()}'; }}\n    }}\n"
+        f"        default_type application/json;\n{_answer(port, answer, directory)}    }}\n"
         for port, answer in answers
     )
 
 
-def proxy(port: int, upstream: int, mirrored_to: int | None = None) -> str:
-    """A server on `port` that passes all on to `upstream` over kept connections; mirrors to `mirrored_to`."""
-    text = _pool("incumbent", upstream)
+def _answer(port: int, answer: bytes, directory: Path) -> str:
+    if len(answer) <= LONGEST_PARAMETER:
+        return f"        location / {{ return 200 '{answer.decode()}'; }}\n"
+    (directory / f"{port}.json").write_bytes(answer)
+    # nginx serves no file to a POST, unless as the page of an error.
+    return (
+        f"        root {directory};\n        sendfile on;\n        open_file_cache max=10;\n"
+        f"        location / {{ error_page 405 =200 /{port}.json; return 405; }}\n"
+        f"        location = /{port}.json {{ internal; }}\n"
+    )
+
+
+def proxy(route: Route) -> str:
+    """A server that passes all on over kept connections, and mirrors if the route says so."""
+    text = _pool("incumbent", route.incumbent)
     inside = "            proxy_pass http://incumbent;\n"
     mirror = ""
-    if mirrored_to is not None:
-        text += _pool("candidate", mirrored_to)
+    if route.candidate is not None:
+        text += _pool("candidate", route.candidate)
         inside += "            mirror /mirror;\n            mirror_request_body on;\n"
         mirror = (
             "        location = /mirror {\n            internal;\n"
             "            proxy_pass http://candidate$request_uri;\n        }\n"
         )
+    if route.streams:
+        inside += "            proxy_buffering off;\n"
     return (
-        f"{text}    server {{\n        listen 127.0.0.1:{port} backlog=4096;\n"
+        f"{text}    server {{\n        listen 127.0.0.1:{route.port} backlog=4096;\n"
         '        proxy_http_version 1.1;\n        proxy_set_header Connection "";\n'
-        f"        location / {{\n{inside}        }}\n{mirror}    }}\n"
+        f"{BUFFERS}        location / {{\n{inside}        }}\n{mirror}    }}\n"
     )
 
 
@@ -81,7 +109,7 @@ def start(content: str, directory: Path, core: int) -> Child:
     directory.mkdir(parents=True)
     configuration = directory / "nginx.conf"
     configuration.write_text(frame(content, directory))
-    command = ["nginx", "-e", "stderr", "-p", str(directory), "-c", str(configuration)]
+    command = [executable("nginx"), "-e", "stderr", "-p", str(directory), "-c", str(configuration)]
     return Child(command, directory / "log", core=core)
 
 
@@ -91,3 +119,10 @@ def worker(nginx: Child) -> int:
         if found := children(nginx.pid):
             return found[0]
     raise BenchError(f"nginx has no worker process: {nginx.tail()}")
+
+
+def start_proxy(route: Route, directory: Path, core: int) -> Child:
+    return start(proxy(route), directory, core)
+
+
+NGINX = Peer("nginx", ("nginx", "-v"), "apt-get install nginx", start_proxy, worker)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Sequence
 
+import msgspec
 from rich import box
 from rich.console import Group, RenderableType
 from rich.progress_bar import ProgressBar
@@ -13,7 +15,20 @@ from rich.text import Text
 
 from console import diff
 from console.text import moment, number, share, visible
-from console.views import ArmView, EndpointView, GuardView, KillView, PairView, ReleaseView, TripView
+from console.views import (
+    AccuracyView,
+    ArmView,
+    CohortView,
+    DifferenceView,
+    EndpointView,
+    GuardView,
+    KillView,
+    PairView,
+    PathView,
+    RateView,
+    ReleaseView,
+    TripView,
+)
 from settings.schema import EndpointSettings, Settings
 
 _VERDICTS = {"pass": "green", "fail": "bold red", "inconclusive": "yellow", "error": "magenta"}
@@ -56,6 +71,8 @@ def endpoint(view: EndpointView) -> RenderableType:
     if view.guards:
         parts += [Text(), Text("Guards", style="bold"), guards(view.guards)]
         parts += [_cell(f"  {guard.sentence}") for guard in view.guards if guard.sentence]
+        parts += [_cell(f"  warning: {warning}", "yellow") for warning in view.warnings]
+    parts += breakdown(view)
     if view.last_trip is not None:
         parts += [Text(), Text("Last trip", style="bold"), trip(view.last_trip)]
     return Group(*parts)
@@ -71,16 +88,70 @@ def kills(found: Iterable[KillView]) -> Table:
 
 
 def guards(found: Iterable[GuardView]) -> Table:
-    """Guards: estimate against limit, evidence against the threshold at which it trips, on a log scale."""
-    table = _table("guard", "verdict", "estimate", "limit", "evidence", "trips at", "towards a trip", "pairs")
+    """Guards: the estimate against the limit, and how far it is to a trip (on a log scale) and to a pass."""
+    table = _table(
+        "guard", "verdict", "estimate (95 % bounds)", "limit", "evidence", "trips at", "towards a trip",
+        "votes", "still needed", "towards a pass",
+    )  # fmt: skip
     for guard in found:
         table.add_row(
-            _cell(guard.guard),
+            _cell(f"{guard.guard} (warns only)" if guard.soft else guard.guard),
             _verdict(guard.verdict),
-            *map(_cell, map(number, (guard.estimate, guard.limit, guard.evidence, guard.threshold))),
-            ProgressBar(total=1.0, completed=_progress(guard), width=14),
+            _cell(_bounded(guard)),
+            *map(_cell, map(number, (guard.limit, guard.evidence, guard.threshold))),
+            ProgressBar(total=1.0, completed=_progress(guard), width=10),
             _cell(number(guard.count)),
+            _cell(_needed(guard)),
+            ProgressBar(total=1.0, completed=_passing(guard), width=10),
         )
+    return table
+
+
+def breakdown(view: EndpointView) -> list[RenderableType]:
+    """Where divergence concentrates, by cohort and by path, and how often each version was right."""
+    parts: list[RenderableType] = []
+    if view.cohorts:
+        parts += [Text(), Text("Cohorts that differ more than the rest", style="bold"), cohorts(view.cohorts)]
+    if view.paths:
+        parts += [Text(), Text("Paths that differ", style="bold"), paths(view.paths)]
+    if view.accuracy:
+        parts += [Text(), Text("Right predictions, by labels", style="bold"), accuracy(view.accuracy)]
+    return parts
+
+
+def cohorts(found: Iterable[CohortView]) -> Table:
+    """Cohorts by what is certain of them: the lower bound of theirs less the upper bound of the rest's."""
+    table = _table("cohort", "votes", "here", "at least", "elsewhere", "at most", "certain")
+    for one in found:
+        table.add_row(
+            _cell(one.cohort),
+            _cell(number(one.votes)),
+            *map(_cell, map(share, (one.mean, one.low, one.rest, one.rest_high))),
+            Text("yes", style="bold red") if one.certain else Text("not yet", style="dim"),
+        )
+    return table
+
+
+def paths(found: Iterable[PathView]) -> Table:
+    """Paths: between the arms against the incumbent's own noise."""
+    table = _table("path", "between the arms", "the incumbent's own noise", "finding")
+    for one in found:
+        finding = "exceeds its noise" if one.exceeds else "only noise" if one.quiet else "not enough evidence"
+        table.add_row(
+            _cell(one.path or "(everything)"),
+            _cell(_rate(one.arms)),
+            _cell(_rate(one.noise)),
+            _cell(finding, "bold red" if one.exceeds else ""),
+        )
+    return table
+
+
+def accuracy(found: Iterable[AccuracyView]) -> Table:
+    """Shares of right predictions by cohort."""
+    table = _table("cohort", "labels", "incumbent", "candidate")
+    for one in found:
+        told = (one.cohort or "all", number(one.labels), share(one.incumbent), share(one.candidate))
+        table.add_row(*map(_cell, told))
     return table
 
 
@@ -118,7 +189,36 @@ def pair(view: PairView) -> RenderableType:
     for line in diff.lines(view.incumbent.prediction, view.candidate.prediction):
         left, right = ("red", "green") if line.changed else ("dim", "dim")
         table.add_row(_cell(line.incumbent, left), _cell(line.candidate, right))
-    return Group(head, *([_cell(view.reason)] if view.reason else []), table)
+    parts: list[RenderableType] = [head, *([_cell(view.reason)] if view.reason else []), table]
+    if _structured(view):
+        parts += [differences(view.diff), Text()]
+    return Group(*parts)
+
+
+def _structured(view: PairView) -> bool:
+    """Whether a list of values says more than two predictions side by side."""
+    return any(one.text for one in view.diff) or any("/" in one.path for one in view.diff)
+
+
+def differences(found: Iterable[DifferenceView]) -> RenderableType:
+    """Values that differ by their path; texts by words, what only one side has marked."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("path", "incumbent → candidate"):
+        table.add_column(heading, overflow="fold")
+    for one in found:
+        if one.text:
+            styles = {"-": "red strike", "+": "green"}
+            told = Text.assemble(*(_cell(words, styles.get(kind, "dim")) for kind, words in one.text))
+        else:
+            told = Text.assemble(_value(one.incumbent, "red"), " → ", _value(one.candidate, "green"))
+        table.add_row(_cell(one.path or "(everything)"), told)
+    return table
+
+
+def _value(value: object, style: str) -> Text:
+    if value is msgspec.UNSET:
+        return Text("nothing", style="dim")
+    return _cell(json.dumps(value, ensure_ascii=False), style)
 
 
 def settings(found: Settings) -> RenderableType:
@@ -141,7 +241,9 @@ def settings(found: Settings) -> RenderableType:
 
 def _configured(one: EndpointSettings) -> tuple[str, ...]:
     watched = [
-        name for name in ("divergence", "flips", "errors", "latency") if getattr(one.guards, name) is not None
+        name
+        for name in ("divergence", "flips", "errors", "latency", "confidence", "classes", "drift", "accuracy")
+        if getattr(one.guards, name) is not None
     ]
     plan = [
         f"{stage.mode} {share(stage.weight / 10_000)}" if stage.weight else str(stage.mode)
@@ -214,6 +316,34 @@ def _progress(guard: GuardView) -> float:
     if not guard.evidence or guard.threshold is None or guard.evidence <= 1 or guard.threshold <= 1:
         return 0.0
     return min(math.log(guard.evidence) / math.log(guard.threshold), 1.0)
+
+
+def _bounded(guard: GuardView) -> str:
+    if guard.bound_low is None or guard.bound_high is None or not guard.count:
+        return number(guard.estimate)
+    return f"{number(guard.estimate)} ({number(guard.bound_low)} to {number(guard.bound_high)})"
+
+
+def _needed(guard: GuardView) -> str:
+    """Votes that a pass still takes, as far as can be told by those so far."""
+    if guard.verdict == "fail":
+        return "–"
+    return "never, at this rate" if guard.pairs_needed is None else number(guard.pairs_needed)
+
+
+def _passing(guard: GuardView) -> float:
+    """The share of the votes for a pass that are there."""
+    if guard.verdict == "fail" or guard.pairs_needed is None:
+        return 0.0
+    whole = guard.count + guard.pairs_needed
+    return guard.count / whole if whole else 0.0
+
+
+def _rate(rate: RateView) -> str:
+    if not rate.comparisons:
+        return "not compared"
+    seen = f"{rate.differing} of {number(rate.comparisons)}"
+    return f"{seen} ({share(rate.low)} to {share(rate.high)})"
 
 
 def _arm(name: str, arm: ArmView) -> Text:

@@ -53,6 +53,51 @@ class GuardView(msgspec.Struct, frozen=True):
     threshold: float | None = None
     count: int = 0
     sentence: str | None = None
+    bound_low: float | None = None
+    bound_high: float | None = None
+    pairs_needed: int | None = 0
+    certified: bool = False
+    soft: bool = False
+    cohort: str = ""
+
+
+class CohortView(msgspec.Struct, frozen=True):
+    """One cohort against everybody else; `excess` above 0 is certain."""
+
+    cohort: str
+    votes: int = 0
+    mean: float = 0.0
+    rest: float = 0.0
+    low: float = 0.0
+    rest_high: float = 0.0
+    excess: float = 0.0
+    certain: bool = False
+
+
+class RateView(msgspec.Struct, frozen=True):
+    differing: int = 0
+    comparisons: int = 0
+    low: float = 0.0
+    high: float = 1.0
+
+
+class PathView(msgspec.Struct, frozen=True):
+    """How often one path differs between the arms, and between the incumbent's own two answers."""
+
+    path: str
+    arms: RateView = RateView()
+    noise: RateView = RateView()
+    exceeds: bool = False
+    quiet: bool = False
+
+
+class AccuracyView(msgspec.Struct, frozen=True):
+    """Shares of right predictions; cohort "" is everybody."""
+
+    cohort: str
+    labels: int = 0
+    incumbent: float = 0.0
+    candidate: float = 0.0
 
 
 class PairCounts(msgspec.Struct, frozen=True):
@@ -92,6 +137,10 @@ class EndpointView(msgspec.Struct, frozen=True):
     flag: str | None = None
     release: ReleaseView | None = None
     guards: tuple[GuardView, ...] = ()
+    warnings: tuple[str, ...] = ()
+    cohorts: tuple[CohortView, ...] = ()
+    paths: tuple[PathView, ...] = ()
+    accuracy: tuple[AccuracyView, ...] = ()
     pairs: PairCounts = PairCounts()
     last_trip: TripView | None = None
     generation: int = 0
@@ -132,6 +181,15 @@ class ArmView(msgspec.Struct, frozen=True):
     prediction: object = None
 
 
+class DifferenceView(msgspec.Struct, frozen=True):
+    """One value that differs; UNSET on the side that has none. `text` tells texts apart by words."""
+
+    path: str
+    incumbent: object = msgspec.UNSET
+    candidate: object = msgspec.UNSET
+    text: tuple[tuple[str, str], ...] = ()
+
+
 class PairView(msgspec.Struct, frozen=True):
     request_id: str
     at: str
@@ -141,6 +199,7 @@ class PairView(msgspec.Struct, frozen=True):
     score: float | None = None
     flip: bool | None = None
     reason: str | None = None
+    diff: tuple[DifferenceView, ...] = ()
 
 
 class PairsView(msgspec.Struct, frozen=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from pathlib import Path
@@ -10,11 +11,15 @@ from pathlib import Path
 import uvloop
 
 from control import log
+from control.log import note
 from control.process import Invocation, serve
 from domain.errors import ConfigError
 from settings.file import load
+from settings.schema import Settings
 
 BAD_CONFIGURATION = 2
+
+_log = logging.getLogger("pointsman.control")
 NICENESS = 5
 
 
@@ -27,17 +32,31 @@ def main(arguments: list[str] | None = None) -> int:
         "--workers", type=int, help="how many workers there are, instead of the configured number"
     )
     parser.add_argument("--ready-fd", type=int, help="descriptor that gets one JSON line when all is served")
+    parser.add_argument(
+        "--fallback", type=Path, help="the configuration as it last was good, for when the file is not"
+    )
     given = parser.parse_args(arguments)
     # Clients before judgement: where cores are short, the workers go first.
     os.nice(NICENESS)
     log.to_stream()
     try:
-        settings = load(given.config)
+        settings = _settings(given.config, given.fallback)
         uvloop.run(serve(settings, Invocation(given.config, given.link, given.workers, given.ready_fd)))
     except ConfigError as error:
         print(f"control: {error}", file=sys.stderr)
         return BAD_CONFIGURATION
     return 0
+
+
+def _settings(config: Path, fallback: Path | None) -> Settings:
+    """The configuration, or as it last was good. Raises ConfigError when it never was."""
+    try:
+        return load(config)
+    except ConfigError as error:
+        if fallback is None or not fallback.exists():
+            raise
+        note(_log, logging.ERROR, "configuration refused: the last good one is served", reason=str(error))
+        return load(fallback)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from control import answers
 from control.admission import Admission
 from control.panel import Panel
-from control.routes import configuration, endpoints, events, health
+from control.routes import configuration, endpoints, events, health, labels
 
 
 def create(panel: Panel) -> FastAPI:
@@ -23,6 +23,6 @@ def create(panel: Panel) -> FastAPI:
     )
     answers.install(app)
     app.add_middleware(Admission)
-    for module in (health, endpoints, configuration, events):
+    for module in (health, endpoints, labels, configuration, events):
         app.include_router(module.routes(panel))
     return app

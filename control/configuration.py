@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from control.flagdesk import FlagDesk
+from control.flag_platform import FlagPlatform
 from control.log import note
 from control.switchboard import Switchboard
 from domain.errors import ConfigError
@@ -33,7 +33,7 @@ class RestartNeeded(ConfigError):  # noqa: N818 - what it takes, not a mistake o
 class Configuration:
     """The file at `path`, served by the switchboard."""
 
-    def __init__(self, path: Path, switchboard: Switchboard, flags: FlagDesk) -> None:
+    def __init__(self, path: Path, switchboard: Switchboard, flags: FlagPlatform) -> None:
         self.path = path
         self._switchboard = switchboard
         self._flags = flags
@@ -44,8 +44,9 @@ class Configuration:
         changed = settings.digest != self._switchboard.settings.digest
         if changed:
             demand_same_process(self._switchboard.settings, settings)
+            prepared = self._flags.prepared(settings)
             await self._switchboard.reconfigure(settings)
-            await self._flags.follow(settings.flags_path)
+            await self._flags.follow(settings, prepared)
         return changed
 
     async def watch(self) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from domain.errors import PointsmanError
@@ -22,7 +22,7 @@ class Crowded(PointsmanError):  # noqa: N818 - a state, not a mistake
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """`kind` is trip, rearm, stage, config or flags; `data` is for JSON; `number` counts up from 1."""
+    """`kind`: trip, rearm, stage, config, flags, flag_off; `data` is for JSON; `number` counts up from 1."""
 
     number: int
     kind: str
@@ -72,6 +72,7 @@ class Events:
 
     def __init__(self) -> None:
         self._listeners: set[Listener] = set()
+        self._reactions: dict[str, list[Callable[[Event], None]]] = {}
         self._number = 0
 
     def __len__(self) -> int:
@@ -82,6 +83,12 @@ class Events:
         self._number += 1
         event = Event(self._number, kind, data)
         self._listeners = {listener for listener in self._listeners if listener.put(event)}
+        for reaction in self._reactions.get(kind, ()):
+            reaction(event)
+
+    def react(self, kind: str, reaction: Callable[[Event], None]) -> None:
+        """Call `reaction`, which must not raise or block, with every event of `kind` from now on."""
+        self._reactions.setdefault(kind, []).append(reaction)
 
     def listen(self) -> Listener:
         """A new listener. Raises Crowded at the limit."""

@@ -12,20 +12,27 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 
+from control.aside import Aside
 from control.clock import Clock
+from control.compared import Compared
 from control.inbox import MOST_SESSIONS, Inbox, Waiting
+from control.judge import Judge
 from control.keeper import Keeper
 from control.link import Link
 from control.log import note
 from control.switchboard import Switchboard
 from domain.errors import StateUnavailable
 from domain.observation import Pair
+from killswitch.cohorts import LabelledPair
+from killswitch.guards import GuardReport
 from shadow.tasks import Tasks
-from shadow.wire import Batch, BreakerOpened
+from shadow.wire import Batch, BreakerOpened, RequestCounts
 
-SLICE_PAIRS = 16
-SLICE_BYTES = 512 * 1024
-LONGEST_TURN = 0.01
+SLICE_PAIRS = 256
+"""Pairs that are judged at once. NumPy's fixed costs are shared by them, and the loop is held for as long."""
+
+SLICE_BYTES = 128 * 1024
+LONGEST_TURN = 0.005
 """Seconds of judging after which others get the loop."""
 
 PERIOD = 0.2
@@ -55,6 +62,7 @@ class Hearing:
         self._keeper = keeper
         self._clock = clock
         self._tasks = tasks
+        self._aside = Aside()
         self._heard: dict[str, int] = {}
         self._kept: dict[str, int] = {}
         self._keeping = False
@@ -111,13 +119,14 @@ class Hearing:
     async def run(self) -> None:
         """Hear until `stop`."""
         while not self._stopping:
-            waiting = self.inbox.take()
-            if waiting is None:
+            waiting = self.inbox.take_many(SLICE_PAIRS)
+            if waiting:
+                await self._hear(waiting)
+                for one in waiting:
+                    self._heard[one.session] = one.sequence
+            else:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self.inbox.filled(), IDLE)
-            else:
-                await self._hear(waiting)
-                self._heard[waiting.session] = waiting.sequence
             self._move_releases()
             self._checkpoint_if_due()
 
@@ -125,22 +134,32 @@ class Hearing:
         """End `run` after the batch that is being heard."""
         self._stopping = True
 
+    def now(self) -> float:
+        """The wall time of the clock that evidence is dated by."""
+        return self._clock.wall()
+
+    async def close(self) -> None:
+        """Let go of the other process."""
+        await self._aside.close()
+
     async def checkpoint(self) -> None:
         """Keep what was heard, and acknowledge it. Only between two batches. Raises StateUnavailable."""
         await self._keep(self._switchboard.kept_states(), self._take_heard())
 
-    async def _hear(self, waiting: Waiting) -> None:
+    async def _hear(self, waiting: Sequence[Waiting]) -> None:
         turn = self._clock.monotonic()
-        for part in slices(waiting.pairs):
+        pairs = waiting[0].pairs if len(waiting) == 1 else [pair for one in waiting for pair in one.pairs]
+        for part in slices(pairs):
             by_endpoint: dict[str, list[Pair]] = {}
             for pair in part:
                 by_endpoint.setdefault(pair.endpoint, []).append(pair)
-            tripped = [self._judge(name, pairs) for name, pairs in by_endpoint.items()]
+            tripped = [await self._judge(name, mine) for name, mine in by_endpoint.items()]
             if any(tripped) or self._clock.monotonic() - turn > LONGEST_TURN:
                 await asyncio.sleep(0)
                 turn = self._clock.monotonic()
+        self._count([counts for one in waiting for counts in one.requests])
 
-    def _judge(self, name: str, pairs: Sequence[Pair]) -> bool:
+    async def _judge(self, name: str, pairs: Sequence[Pair]) -> bool:
         """Judge `pairs`; whether that tripped the switch."""
         board = self._switchboard
         judge = board.judges.get(name)
@@ -151,13 +170,63 @@ class Hearing:
         if board.tripped(name):
             judge.ignore(pairs)
             return False
+        admitted = judge.admit(pairs)
+        if judge.heavy(admitted):
+            found = await self._compare_aside(judge, admitted)
+            if found is None:
+                return False
+            compared = found
+        else:
+            compared = judge.compare(admitted)
         stage = judge.progress.stage
-        breach = judge.judge(pairs)
+        return self._acted(name, judge, stage, judge.hear(compared))
+
+    async def _compare_aside(self, judge: Judge, pairs: Sequence[Pair]) -> Compared | None:
+        """Compare in the other process; None when what `pairs` are evidence of came to an end meanwhile."""
+        board, settings, since = self._switchboard, judge.settings, judge.evidence_since
+        compared = await self._aside.compare(
+            settings.protocol, settings.compare, tuple(judge.cohorts.features), pairs
+        )
+        current = board.judges.get(settings.name)
+        if current is judge and judge.evidence_since == since and not board.tripped(settings.name):
+            return compared
+        if current is not None:
+            current.ignore(pairs)
+        return None
+
+    def _acted(self, name: str, judge: Judge, stage: int, breach: GuardReport | None) -> bool:
+        """Do what follows from what was heard; whether that tripped the switch."""
+        board = self._switchboard
         if breach is not None:
             board.breached(name, breach)
         elif judge.progress.stage != stage:
             board.moved(name)
         return breach is not None
+
+    def _count(self, counts: Sequence[RequestCounts]) -> None:
+        """Requests that reached one arm each, where that is what errors are judged by."""
+        board = self._switchboard
+        for name in {one.endpoint for one in counts}:
+            judge = board.judges.get(name)
+            if judge is None or judge.settings.guards.mirrored or board.tripped(name):
+                continue
+            board.touch(name)
+            stage = judge.progress.stage
+            mine = [one for one in counts if one.endpoint == name]
+            self._acted(name, judge, stage, judge.count(mine))
+
+    async def hear_labels(self, name: str, labelled: Sequence[LabelledPair]) -> None:
+        """Take labelled pairs of the endpoint `name` as evidence."""
+        board = self._switchboard
+        for start in range(0, len(labelled), SLICE_PAIRS):
+            judge = board.judges.get(name)
+            if judge is None or board.tripped(name):
+                return
+            board.touch(name)
+            stage = judge.progress.stage
+            part = labelled[start : start + SLICE_PAIRS]
+            self._acted(name, judge, stage, judge.hear_labels(part))
+            await asyncio.sleep(0)
 
     def _move_releases(self) -> None:
         for name, judge in self._switchboard.judges.items():
@@ -200,7 +269,7 @@ def slices(pairs: Sequence[Pair]) -> Iterator[Sequence[Pair]]:
     """`pairs` in order, in parts of at most SLICE_PAIRS pairs and, from the second pair on, SLICE_BYTES."""
     start = size = 0
     for at, pair in enumerate(pairs):
-        weight = len(pair.incumbent.body) + len(pair.candidate.body)
+        weight = pair.size
         if at > start and (at - start == SLICE_PAIRS or size + weight > SLICE_BYTES):
             yield pairs[start:at]
             start, size = at, 0

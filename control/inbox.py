@@ -11,10 +11,10 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from domain.observation import Pair
-from shadow.wire import Batch
+from shadow.wire import Batch, RequestCounts
 
 MOST_PAIRS = 20_000
 MOST_BYTES = 256 * 1024 * 1024
@@ -29,6 +29,7 @@ class Waiting:
     sequence: int
     pairs: list[Pair]
     size: int
+    requests: list[RequestCounts] = field(default_factory=list)
 
 
 class Inbox:
@@ -67,7 +68,8 @@ class Inbox:
             self.repeated += 1
             return False
         self._see(batch.session, batch.sequence)
-        waiting = Waiting(batch.session, batch.sequence, list(batch.pairs), _size(batch.pairs))
+        pairs = list(batch.pairs)
+        waiting = Waiting(batch.session, batch.sequence, pairs, _size(pairs), batch.requests)
         self._batches.append(waiting)
         self._pairs += len(waiting.pairs)
         self._bytes += waiting.size
@@ -85,6 +87,19 @@ class Inbox:
         self._pairs -= len(waiting.pairs)
         self._bytes -= waiting.size
         return waiting
+
+    def take_many(self, most: int) -> list[Waiting]:
+        """The oldest batches, of at most `most` pairs together, or the oldest one; none when none waits."""
+        taken: list[Waiting] = []
+        pairs = 0
+        while self._batches and (not taken or pairs + len(self._batches[0].pairs) <= most):
+            waiting = self.take()
+            if waiting is not None:
+                taken.append(waiting)
+                pairs += len(waiting.pairs)
+        if not taken:
+            self._woken.clear()
+        return taken
 
     async def filled(self) -> None:
         """Return when something waits."""
@@ -107,4 +122,4 @@ class Inbox:
 
 
 def _size(pairs: list[Pair]) -> int:
-    return sum(len(pair.incumbent.body) + len(pair.candidate.body) for pair in pairs)
+    return sum(pair.size for pair in pairs)

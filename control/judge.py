@@ -14,27 +14,38 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import orjson
+
 from comparators.comparison import Comparison
+from comparators.path_noise import PathNoise
 from control.clock import Clock
+from control.cohorts import Cohorts
+from control.compared import Compared, compare, heavy
 from control.records import EndpointRecord
+from control.remembered import Accuracy, Memory
 from control.showcase import Showcase
+from control.stretches import Stretches
 from control.trip import Trip
-from domain.errors import ComparatorFault
-from domain.observation import Divergence, Pair
+from domain.observation import Pair
 from domain.routing import Arm
 from domain.verdict import Verdict
 from gates import plan
 from gates.plan import Progress
+from killswitch.cohorts import LabelledPair
+from killswitch.columns import JudgedPair
 from killswitch.guards import GuardReport, GuardSet
-from killswitch.signals import JudgedPair
 from settings.schema import EndpointSettings, Stage
+from shadow.wire import RequestCounts
+
+DOCUMENTS = frozenset({"json", "text"})
+"""Kinds whose findings name the paths that differ."""
 
 
 class Gauges(Protocol):
     """What is counted while judging."""
 
-    def judged(self, endpoint: str, judged: JudgedPair) -> None:
-        """A pair counted as evidence."""
+    def judged(self, endpoint: str, judged: Sequence[JudgedPair]) -> None:
+        """Pairs counted as evidence."""
 
     def unreadable(self, endpoint: str, arm: Arm) -> None:
         """An arm's answer could not be read."""
@@ -75,6 +86,24 @@ class Judge:
         self.last_served_at: float | None = None
         self._gauges = gauges
         self._clock = clock
+        self._stretches = Stretches()
+        self._begin()
+
+    def _begin(self) -> None:
+        """All that explains the evidence starts anew with it."""
+        settings = self.settings
+        watched = settings.guards.accuracy is not None
+        self.paths = PathNoise() if settings.compare.kind in DOCUMENTS else None
+        self.cohorts = self._no_cohorts()
+        self.memory = Memory(settings.compare.labels) if watched else None
+        self.accuracy = Accuracy()
+        self._stretches.clear()
+        self._reported: tuple[Stage, tuple[GuardReport, ...]] | None = None
+
+    def _no_cohorts(self) -> Cohorts:
+        guards = self.settings.guards
+        flips = guards.flips is not None or guards.divergence is None
+        return Cohorts(self.settings.cohorts, flips=flips, noisy=guards.noisy, window=guards.vote_window)
 
     @property
     def candidate(self) -> str:
@@ -98,33 +127,83 @@ class Judge:
 
     def reports(self) -> tuple[GuardReport, ...]:
         """What each guard says, for this stage."""
-        return self.guards.reports(self.stage.pairs)
+        stage = self.stage
+        if self._reported is None or self._reported[0] is not stage:
+            self._reported = stage, self.guards.reports(stage.pairs)
+        return self._reported[1]
 
     def judge(self, pairs: Sequence[Pair]) -> GuardReport | None:
         """Take `pairs` as evidence; the first breach of a guard if there is one."""
-        counted = [self._compare(pair) for pair in pairs if self._counts(pair)]
-        if not counted:
+        return self.hear(self.compare(self.admit(pairs)))
+
+    def admit(self, pairs: Sequence[Pair]) -> list[Pair]:
+        """Those of `pairs` that are evidence of this trial; the others are late."""
+        return [pair for pair in pairs if self._counts(pair)]
+
+    def heavy(self, pairs: Sequence[Pair]) -> bool:
+        """Whether comparing `pairs` may take longer than a loop can wait."""
+        return heavy(pairs, self.settings.compare.kind)
+
+    def compare(self, pairs: Sequence[Pair]) -> Compared:
+        """What is in `pairs`. Changes nothing."""
+        return compare(self.comparison, pairs, tuple(self.cohorts.features))
+
+    def hear(self, compared: Compared) -> GuardReport | None:
+        """Take what was compared as evidence; the first breach of a guard if there is one."""
+        judged = compared.judged
+        if not judged:
             return None
-        for judged in counted:
-            self._count(judged)
-        breach = self.guards.observe(counted, self._clock.monotonic())
+        now = self._clock.monotonic()
+        for arm in compared.unreadable:
+            self._gauges.unreadable(self.settings.name, arm)
+        self._count(judged)
+        self._explain(compared, now)
+        return self._moved_on(self.guards.observe(judged, now), len(judged))
+
+    def count(self, counts: Sequence[RequestCounts]) -> GuardReport | None:
+        """Take requests that reached one arm each as evidence, where none reaches both."""
+        if self.settings.guards.mirrored or self.settings.guards.errors is None:
+            return None
+        versions = {Arm.INCUMBENT.value: self.settings.incumbent.name, Arm.CANDIDATE.value: self.candidate}
+        self._stretches.add(counts, versions, self._clock.wall())
+        stretch = self._stretches.take()
+        if stretch is None:
+            return None
+        incumbent, candidate, _ = stretch
+        votes = min(incumbent.requests, candidate.requests)
+        return self._moved_on(self.guards.observe_counts(*stretch), votes)
+
+    def hear_labels(self, labelled: Sequence[LabelledPair]) -> GuardReport | None:
+        """Take labelled pairs as evidence; the first breach of a guard if there is one."""
+        self.accuracy.take(labelled)
+        return self._moved_on(self.guards.observe_labels(labelled), 0)
+
+    def _moved_on(self, breach: GuardReport | None, judged: int) -> GuardReport | None:
+        self._reported = None
         if breach is None:
-            self.step(len(counted))
+            self.step(judged)
         return breach
 
     def step(self, judged: int = 0) -> bool:
         """Let the release move on if its evidence and time suffice; whether it did."""
-        before = self.progress.stage
+        before = self.progress
         now = self._clock.wall()
-        self.progress = plan.step(
-            self.settings.plan, self.progress, judged=judged, verdict=self.verdict, now=now
-        )
-        return self.progress.stage != before
+        stages = self.settings.plan
+        moved = plan.step(stages, before, judged=judged, verdict=Verdict.PASS, now=now)
+        if moved.stage != before.stage:
+            # Only here the verdict matters, which takes a look at every guard.
+            moved = plan.step(stages, before, judged=judged, verdict=self.verdict, now=now)
+        self.progress = moved
+        return moved.stage != before.stage
 
     def rearm(self, evidence_since: int) -> None:
         """Forget the evidence and start again from shadow: pairs count from `evidence_since` on."""
         self.guards.reset()
-        self.progress = plan.rearmed(self.settings.plan, self._clock.wall())
+        self._begin()
+        now = self._clock.wall()
+        # Where nothing is mirrored a shadow stage would never end: the plan begins anew.
+        mirrored = self.settings.guards.mirrored
+        self.progress = plan.rearmed(self.settings.plan, now) if mirrored else plan.start(now)
         self.evidence_since = evidence_since
         self.tally = Tally(stale=self.tally.stale)
         self.breakers.clear()
@@ -144,6 +223,8 @@ class Judge:
             guards=self.guards.dump(),
             tally=(tally.judged, tally.flips, tally.faults, tally.stale),
             last_trip=self.last_trip,
+            cohorts=self.cohorts.keep(),
+            paths=b"" if self.paths is None else orjson.dumps(self.paths.dump()),
         )
 
     def restore(self, record: EndpointRecord, cleared: int) -> str | None:
@@ -153,6 +234,7 @@ class Judge:
         when the record belongs to another trial.
         """
         self.last_trip = record.last_trip
+        self._reported = None
         if record.release != self.release or record.incumbent != self.settings.incumbent.name:
             return "other versions are on trial now"
         if record.cleared != cleared:
@@ -165,7 +247,18 @@ class Judge:
             return f"the guards are others now ({error})"
         self.evidence_since = record.evidence_since
         self.tally = Tally(*record.tally)
+        self._restore_explanation(record)
         return None
+
+    def _restore_explanation(self, record: EndpointRecord) -> None:
+        """Go on with cohorts and paths; where what is kept of them does not fit, they alone start anew."""
+        try:
+            if record.cohorts:
+                self.cohorts.restore(record.cohorts)
+            if record.paths and self.paths is not None:
+                self.paths = PathNoise.load(orjson.loads(record.paths))
+        except ValueError:
+            self._begin()
 
     def succeed(self, earlier: Judge) -> str | None:
         """Take over from `earlier`, the judge before a reload.
@@ -191,7 +284,17 @@ class Judge:
         except ValueError as error:
             return f"the guards are others now ({error})"
         self.tally = earlier.tally
+        self.paths = earlier.paths
+        self.accuracy = earlier.accuracy
+        if self.settings.cohorts == earlier.settings.cohorts and self._measures_as(earlier):
+            self.cohorts = earlier.cohorts
+        if self.memory is not None and earlier.memory is not None:
+            self.memory = earlier.memory
         return None
+
+    def _measures_as(self, earlier: Judge) -> bool:
+        mine, theirs = self.cohorts, earlier.cohorts
+        return (mine.flips, mine.noisy) == (theirs.flips, theirs.noisy)
 
     def ignore(self, pairs: Sequence[Pair]) -> None:
         """`pairs` came while the candidate is out: late ones, which change nothing."""
@@ -222,27 +325,31 @@ class Judge:
         if pair.generation < trip.generation and pair.candidate.version == trip.version:
             self.last_trip = trip.served(_ended(pair))
 
-    def _compare(self, pair: Pair) -> JudgedPair:
-        if not (pair.incumbent.ok and pair.candidate.ok):
-            return JudgedPair(pair, None, None)
-        try:
-            return JudgedPair(pair, self.comparison.compare(pair.incumbent.body, pair.candidate.body), None)
-        except ComparatorFault as fault:
-            self._gauges.unreadable(self.settings.name, fault.arm)
-            if fault.arm is Arm.CANDIDATE:
-                return JudgedPair(pair, Divergence(1.0, True, fault.reason), None)
-            return JudgedPair(pair, None, fault.reason)
-
-    def _count(self, judged: JudgedPair) -> None:
-        self.tally.judged += 1
-        self.tally.flips += judged.divergence is not None and judged.divergence.flip
-        self.tally.faults += judged.fault is not None
+    def _count(self, judged: Sequence[JudgedPair]) -> None:
+        tally = self.tally
+        tally.judged += len(judged)
+        tally.flips += sum(one.divergence is not None and one.divergence.flip for one in judged)
+        tally.faults += sum(one.fault is not None for one in judged)
         self.showcase.put(judged)
         self._gauges.judged(self.settings.name, judged)
 
+    def _explain(self, compared: Compared, now: float) -> None:
+        """Where it differs: by cohort, by path; and what labels will be held against."""
+        judged, features = compared.judged, compared.features
+        self.cohorts.take(judged, features, now)
+        if self.paths is not None:
+            for one in judged:
+                if one.divergence is not None:
+                    noise = None if one.noise is None else one.noise.paths
+                    self.paths.observe(one.divergence.paths, noise)
+        if self.memory is not None:
+            for index, one in enumerate(judged):
+                self.memory.put(one, self.cohorts.names(one.pair, features.get(index)))
+
 
 def _finite(pair: Pair) -> bool:
-    return all(map(math.isfinite, (pair.at, pair.incumbent.latency, pair.candidate.latency)))
+    # A sum is finite when its parts are: one look instead of three, for every pair.
+    return math.isfinite(pair.at + pair.incumbent.latency + pair.candidate.latency)
 
 
 def _ended(pair: Pair) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from importlib.metadata import version
@@ -16,7 +15,6 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from control.hearing import Hearing
-from control.judge import Judge
 from control.switchboard import Switchboard
 from control.tallies import Histograms, Key
 from domain.routing import FULL_WEIGHT
@@ -28,9 +26,10 @@ VERSION = ("endpoint", "version")
 class Metrics(Collector):
     """Exposes what switchboard, judges and tallies hold. Names and labels: docs/metrics.md."""
 
-    def __init__(self, switchboard: Switchboard, hearing: Hearing) -> None:
+    def __init__(self, switchboard: Switchboard, hearing: Hearing, *more: Collector) -> None:
         self._board = switchboard
         self._hearing = hearing
+        self._more = more
 
     def collect(self) -> Iterator[Metric]:
         """Every metric, now."""
@@ -38,8 +37,9 @@ class Metrics(Collector):
         yield from self._predictions()
         yield from self._trips()
         yield from self._states()
-        yield from self._guards()
         yield from self._process()
+        for collector in self._more:
+            yield from collector.collect()
 
     def _traffic(self) -> Iterator[Metric]:
         tallies = self._board.tallies
@@ -100,15 +100,6 @@ class Metrics(Collector):
             weight.add_metric((name, judge.candidate), share)
         yield from (tripped, kills, stage, weight)
 
-    def _guards(self) -> Iterator[Metric]:
-        labels = ("endpoint", "guard")
-        evidence = _gauge("guard_evidence_log10", "log10 of the e-value.", labels)
-        estimate = _gauge("guard_estimate", "The signal's mean.", labels)
-        verdict = _gauge("guard_verdict", "0 pass, 1 inconclusive, 2 error, 3 fail.", labels)
-        for name, judge in self._board.judges.items():
-            _add_guards(name, judge, evidence, estimate, verdict)
-        yield from (evidence, estimate, verdict)
-
     def _process(self) -> Iterator[Metric]:
         board = self._board
         generation = _gauge("snapshot_generation", "The generation that a worker serves from.", ("worker",))
@@ -123,6 +114,8 @@ class Metrics(Collector):
             ("reason",),
             (((reason,), count) for reason, count in dropped.items()),
         )
+        events = (((event,), count) for event, count in board.tallies.events.items())
+        yield _counter("gateway_events", "What happened to clients' connections.", ("event",), events)
         yield _gauge("backlog_pairs", "Pairs that wait to be judged.", (), len(self._hearing.inbox))
         yield _counter(
             "link_faults", "Worker connections cut for what they sent.", (), [((), board.link.faults)]
@@ -134,20 +127,6 @@ class Metrics(Collector):
         info = _gauge("build_info", "Always 1.", ("version", "config_digest"))
         info.add_metric((version("pointsman"), board.settings.digest), 1)
         yield info
-
-
-def _add_guards(
-    name: str,
-    judge: Judge,
-    evidence: GaugeMetricFamily,
-    estimate: GaugeMetricFamily,
-    verdict: GaugeMetricFamily,
-) -> None:
-    for report in judge.reports():
-        labels = (name, report.guard)
-        evidence.add_metric(labels, math.log10(report.evidence) if report.evidence > 0 else -math.inf)
-        estimate.add_metric(labels, report.estimate)
-        verdict.add_metric(labels, report.verdict.severity)
 
 
 def _gauge(name: str, text: str, labels: tuple[str, ...], value: float | None = None) -> GaugeMetricFamily:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 from control.configuration import Configuration
 from control.events import Events
-from control.flagdesk import FlagDesk
+from control.flag_platform import FlagPlatform
 from control.hearing import Hearing
 from control.metrics import Metrics
 from control.switchboard import Switchboard
+from control.writeback import WriteBack
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +20,18 @@ class Panel:
 
     switchboard: Switchboard
     hearing: Hearing
-    flags: FlagDesk
+    flags: FlagPlatform
     configuration: Configuration
     events: Events
     metrics: Metrics
     workers: int
+    write_back: WriteBack
+
+    async def work_out_reports(self) -> None:
+        """Have every judge's reports at hand. It takes milliseconds each, so others get the loop between."""
+        for judge in tuple(self.switchboard.judges.values()):
+            judge.reports()
+            await asyncio.sleep(0)
 
     def shortcomings(self) -> list[str]:
         """Why this gateway is not ready: what is not served yet, what could not be kept. Empty: it is."""
@@ -44,11 +53,10 @@ class Panel:
     def readiness(self) -> dict[str, object]:
         """What readiness was judged by."""
         board = self.switchboard
-        flags = "none" if self.flags.path is None else "fresh"
         return {
             "generation": board.snapshot.generation,
             "workers": {"expected": self.workers, "connected": len(board.link.workers)},
             "store": "ok" if board.keeper.failure is None else board.keeper.failure,
-            "flags": flags if self.flags.stale is None else f"stale: {self.flags.stale}",
+            "flags": self.flags.condition(),
             "config_digest": board.settings.digest,
         }

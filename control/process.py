@@ -18,12 +18,14 @@ from pathlib import Path
 import orjson
 import uvicorn
 
-from control import api
+from control import api, records
 from control.clock import Clock
 from control.configuration import Configuration
 from control.events import Events
-from control.flagdesk import FlagDesk
+from control.flag_metrics import FlagMetrics
+from control.flag_platform import FlagPlatform
 from control.generations import BLOCK
+from control.guard_metrics import GuardMetrics
 from control.hearing import Hearing
 from control.inbox import Inbox
 from control.keeper import Keeper
@@ -31,9 +33,10 @@ from control.link import Link
 from control.log import note
 from control.metrics import Metrics
 from control.panel import Panel
-from control.records import FLAGS
+from control.server_metrics import ServerMetrics
 from control.switchboard import Switchboard
 from control.tallies import Tallies
+from control.writeback import WriteBack
 from domain.errors import ConfigError, StateUnavailable
 from domain.ports import StateStore
 from domain.snapshot import Snapshot
@@ -98,7 +101,8 @@ class Control:
             clock=self._clock,
             tasks=self._tasks,
         )
-        self.flags = FlagDesk(settings.flags_path, self.switchboard.expose)
+        self.flags = FlagPlatform(settings, self.switchboard.expose, self._clock, self._tasks)
+        self.write_back = WriteBack(self.switchboard, self.flags, self.events, self._clock, self._tasks)
         self.configuration = Configuration(invocation.configuration, self.switchboard, self.flags)
         self.panel = Panel(
             switchboard=self.switchboard,
@@ -106,8 +110,15 @@ class Control:
             flags=self.flags,
             configuration=self.configuration,
             events=self.events,
-            metrics=Metrics(self.switchboard, self.hearing),
+            metrics=Metrics(
+                self.switchboard,
+                self.hearing,
+                FlagMetrics(self.flags, self.write_back),
+                GuardMetrics(self.switchboard),
+                ServerMetrics(self.switchboard),
+            ),
             workers=invocation.workers or settings.workers,
+            write_back=self.write_back,
         )
         self.app = api.create(self.panel)
         self._hearing_task: asyncio.Task[None] | None = None
@@ -132,11 +143,10 @@ class Control:
         """Read the kept state and the flags, then let the workers in. Raises ConfigError (bad link path)."""
         restoring = self._tasks.spawn(self._restore(), "restore")
         await asyncio.wait({restoring}, timeout=FIRST_READING)
-        await self.flags.look()
+        await self.flags.start()
         if self.switchboard.unreadable is not None:
             self.switchboard.publish()
         await self.link.open(self._invocation.link, self)
-        self._tasks.spawn(self.flags.watch(), "flags")
         self._tasks.spawn(self.configuration.watch(), "configuration")
         self._tasks.spawn(self.keeper.try_again(), "store")
         self._hearing_task = self._tasks.spawn(self.hearing.run(), "hearing")
@@ -153,7 +163,9 @@ class Control:
                 except StateUnavailable as error:
                     note(log, logging.ERROR, "ended without a last checkpoint", reason=str(error))
         await self.link.close()
+        await self.flags.end()
         await self._tasks.cancel()
+        await self.hearing.close()
         await self.keeper.close()
 
     async def _restore(self) -> None:
@@ -168,8 +180,9 @@ class Control:
                 continue
             board.generations.block(first, BLOCK)
             self.hearing.restore(kept.sequences)
-            if self.flags.path is not None and FLAGS in kept.states:
-                board.flags = kept.states[FLAGS]
+            flags = kept.states.get(records.flags(board.settings))
+            if flags is not None and self.flags.source is not None and not self.flags.served:
+                board.flags = flags
             board.restore(kept)
 
     def _failed(self, task: str, error: BaseException) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import msgspec
 
 from control.trip import Trip
+from settings.schema import Settings
 
 FLAGS = "flags"
-"""The name under which the last good flag document is kept; endpoints are kept as `endpoint:NAME`."""
+"""The name under which a flag file's last good content is kept; endpoints are kept as `endpoint:NAME`."""
 
 
 class EndpointRecord(msgspec.Struct, frozen=True):
@@ -22,6 +23,7 @@ class EndpointRecord(msgspec.Struct, frozen=True):
             endpoint was re-armed afterwards and this evidence is void.
         guards: the guards' own dump.
         tally: judged, flips, faults, stale.
+        cohorts, paths: where divergence concentrates, as `Cohorts.keep` and `PathNoise.dump` give it.
     """
 
     release: str
@@ -34,10 +36,18 @@ class EndpointRecord(msgspec.Struct, frozen=True):
     guards: bytes
     tally: tuple[int, int, int, int]
     last_trip: Trip | None = None
+    cohorts: bytes = b""
+    paths: bytes = b""
 
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(EndpointRecord)
+
+
+def flags(settings: Settings) -> str:
+    """The name under which the last good flag document is kept: a document is good for its source only."""
+    server = settings.unleash
+    return FLAGS if server is None else f"{FLAGS}:{server.url} {server.environment} {server.project}"
 
 
 def name(endpoint: str) -> str:

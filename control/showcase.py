@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
 from domain.observation import Observation
-from killswitch.signals import JudgedPair
+from killswitch.columns import JudgedPair
 
 MOST = 200
 LONGEST_BODY = 16 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
+class Shown(NamedTuple):
     """A judged pair with bodies of at most LONGEST_BODY bytes, and the lengths they had."""
 
     judged: JudgedPair
@@ -35,18 +36,20 @@ class Showcase:
         self._worst: list[tuple[float, int, Shown]] = []
         self._count = 0
 
-    def put(self, judged: JudgedPair) -> None:
-        """Show `judged` as the latest, and among the worst if it is."""
-        shown = _shown(judged)
-        self._latest.append(shown)
-        self._count += 1
-        if judged.divergence is None or not shown.score:
-            return
-        entry = (shown.score, self._count, shown)
-        if len(self._worst) < MOST:
-            heapq.heappush(self._worst, entry)
-        elif entry > self._worst[0]:
-            heapq.heapreplace(self._worst, entry)
+    def put(self, judged: Sequence[JudgedPair]) -> None:
+        """Show `judged` as the latest, and those among the worst that are."""
+        self._latest.extend(map(_shown, judged[-MOST:]))
+        worst = self._worst
+        for one in judged:
+            self._count += 1
+            score = 0.0 if one.divergence is None else one.divergence.score
+            if not score or (len(worst) == MOST and score < worst[0][0]):
+                continue
+            entry = (score, self._count, _shown(one))
+            if len(worst) < MOST:
+                heapq.heappush(worst, entry)
+            else:
+                heapq.heapreplace(worst, entry)
 
     def latest(self, count: int) -> list[Shown]:
         """Newest first."""
@@ -60,8 +63,12 @@ class Showcase:
 def _shown(judged: JudgedPair) -> Shown:
     pair = judged.pair
     lengths = len(pair.incumbent.body), len(pair.candidate.body)
-    if max(lengths) > LONGEST_BODY:
-        pair = pair._replace(incumbent=_cut(pair.incumbent), candidate=_cut(pair.candidate))
+    repeat = pair.repeat
+    if max(lengths) > LONGEST_BODY or pair.request or (repeat is not None and repeat.body):
+        pair = pair._replace(
+            incumbent=_cut(pair.incumbent), candidate=_cut(pair.candidate), request=b"",
+            repeat=None if repeat is None else repeat._replace(body=b""),
+        )  # fmt: skip
         judged = replace(judged, pair=pair)
     return Shown(judged, *lengths)
 

@@ -133,7 +133,8 @@ class Switchboard:
     def kept_states(self) -> dict[str, bytes]:
         """What has changed since this was last asked, as the store keeps it."""
         changed, self._changed = self._changed, set()
-        states = {records.FLAGS: self.flags} if records.FLAGS in changed else {}
+        flags = records.flags(self.settings)
+        states = {flags: self.flags} if flags in changed else {}
         for name, judge in self.judges.items():
             if records.name(name) in changed:
                 record = judge.record(len(self.kill_state(name).cleared))
@@ -324,7 +325,7 @@ class Switchboard:
         """Serve from the flag document `flags`; answers the generation."""
         if flags != self.flags:
             self.flags = flags
-            self._changed.add(records.FLAGS)
+            self._changed.add(records.flags(self.settings))
             generation = self.publish().generation
             note(log, logging.INFO, "flags", bytes=len(flags), generation=generation)
             self.events.tell("flags", {"generation": generation})
@@ -357,6 +358,8 @@ class Switchboard:
     def _judge(self, settings: EndpointSettings) -> Judge:
         judge = Judge(settings, self.tallies, self._clock, self.generations.last + 1)
         self.tallies.know(settings.name, (settings.incumbent.name, judge.candidate))
+        versions = (settings.incumbent, settings.candidate)
+        self.tallies.know_servers(str(one) for version in versions if version for one in version.upstreams)
         return judge
 
 

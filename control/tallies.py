@@ -4,22 +4,33 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
+from domain.observation import Divergence, RowFinding
 from domain.routing import Arm
-from killswitch.signals import JudgedPair
-from shadow.wire import LATENCY_BOUNDS, OVERHEAD_BOUNDS, Batch
+from killswitch.columns import JudgedPair
+from shadow.wire import LATENCY_BOUNDS, OVERHEAD_BOUNDS, Batch, ServerReport
 
 MOST_CLASSES = 100
 """Classes per version with a label of their own; the others are counted as `other`."""
 
 MOST_REASONS = 32
 
+MOST_SESSIONS = 256
+"""Workers of which the servers' state is remembered; there are at most 128 at a time."""
+
+FEW = 16
+"""Values up to which counting them one by one is faster than NumPy."""
+
 SCORE_BOUNDS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 TRIP_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
+DELAY_BOUNDS = (0.1, 1.0, 10.0, 60.0, 600.0, 3600.0, 21600.0, 86400.0, 604800.0)
 RECOVERY_BOUNDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 
+CONNECT_FAILURES = frozenset({"refused", "timeout", "tls", "resolve", "unreachable"})
 MIRROR_OUTCOMES = frozenset({"paired", "dropped", "failed", "timeout"})
 
 Key = tuple[str, ...]
@@ -41,6 +52,17 @@ class Histogram:
         self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
 
+    def add_all(self, values: Sequence[float]) -> None:
+        """Count many."""
+        if len(values) < FEW:
+            for value in values:
+                self.add(value)
+            return
+        column = np.array(values)
+        places = np.searchsorted(np.array(self.bounds), column)
+        added = np.bincount(places, minlength=len(self.counts)).tolist()
+        self.merge(added, float(column.sum()))
+
     def merge(self, counts: Sequence[int], total: float) -> bool:
         """Add another's counts; False when it has other bounds."""
         if len(counts) != len(self.counts):
@@ -58,7 +80,10 @@ class Histograms:
         self.by_labels: dict[Key, Histogram] = {}
 
     def of(self, *labels: str) -> Histogram:
-        return self.by_labels.setdefault(labels, Histogram(self.bounds))
+        found = self.by_labels.get(labels)
+        if found is None:
+            found = self.by_labels[labels] = Histogram(self.bounds)
+        return found
 
 
 class Tallies:
@@ -70,6 +95,7 @@ class Tallies:
         self.overhead = Histograms(OVERHEAD_BOUNDS)
         self.mirrors: Counter[Key] = Counter()
         self.dropped: Counter[str] = Counter()
+        self.events: Counter[str] = Counter()
         self.scores = Histograms(SCORE_BOUNDS)
         self.confidence = Histograms(SCORE_BOUNDS)
         self.flips: Counter[Key] = Counter()
@@ -80,6 +106,11 @@ class Tallies:
         self.trip_seconds = Histograms(TRIP_BOUNDS)
         self.recovery_seconds = Histograms(RECOVERY_BOUNDS)
         self.task_failures: Counter[str] = Counter()
+        self.label_delays = Histograms(DELAY_BOUNDS)
+        self.connect_failures: Counter[Key] = Counter()
+        self.ejections: Counter[Key] = Counter()
+        self.servers: dict[str, dict[str, ServerReport]] = {}
+        self._servers: set[str] = set()
         self._endpoints: set[str] = set()
         self._versions: set[str] = set()
         self._classes: Counter[Key] = Counter()
@@ -88,6 +119,10 @@ class Tallies:
         """Labels that may come from workers: whatever was ever configured."""
         self._endpoints.add(endpoint)
         self._versions.update(versions)
+
+    def know_servers(self, servers: Iterable[str]) -> None:
+        """The same for servers, by their base URLs."""
+        self._servers.update(servers)
 
     def batch(self, batch: Batch) -> None:
         """Add a worker's deltas."""
@@ -107,24 +142,66 @@ class Tallies:
                 self.mirrors[mirror.endpoint, mirror.outcome] += max(0, mirror.count)
         for reason, count in batch.dropped.items():
             self._drop(reason, count)
+        for event, count in batch.events.items():
+            _bounded(self.events, event, count)
+        if batch.servers:
+            self._report(batch.session, batch.servers)
 
-    def judged(self, endpoint: str, judged: JudgedPair) -> None:
-        """Count a pair that is evidence."""
-        pair, found = judged.pair, judged.divergence
-        incumbent, candidate = pair.incumbent.version, pair.candidate.version
-        self.pairs[endpoint, candidate] += 1
-        if found is None:
+    def _report(self, session: str, servers: Iterable[ServerReport]) -> None:
+        """Keep the latest of a worker's `session`; those of the connected workers are shown."""
+        latest: dict[str, ServerReport] = {}
+        for one in servers:
+            if one.server not in self._servers:
+                continue
+            latest[one.server] = one
+            self.ejections[one.server,] += max(0, one.ejections)
+            for kind, count in one.failures.items():
+                if kind in CONNECT_FAILURES:
+                    self.connect_failures[one.server, kind] += max(0, count)
+        self.servers.pop(session, None)
+        self.servers[session] = latest
+        while len(self.servers) > MOST_SESSIONS:
+            del self.servers[next(iter(self.servers))]
+
+    def judged(self, endpoint: str, judged: Sequence[JudgedPair]) -> None:
+        """Count pairs that are evidence, all of one trial."""
+        if not judged:
             return
-        self.scores.of(endpoint, candidate).add(found.score)
-        self.flips[endpoint, candidate] += found.flip
-        for version, confidence, label in (
-            (incumbent, found.incumbent_confidence, found.incumbent_label),
-            (candidate, found.candidate_confidence, found.candidate_label),
-        ):
-            if confidence is not None:
-                self.confidence.of(endpoint, version).add(confidence)
+        pair = judged[0].pair
+        incumbent, candidate = pair.incumbent.version, pair.candidate.version
+        self.pairs[endpoint, candidate] += len(judged)
+        found = [one.divergence for one in judged if one.divergence is not None]
+        if not found:
+            return
+        self.scores.of(endpoint, candidate).add_all([one.score for one in found])
+        self.flips[endpoint, candidate] += sum(one.flip for one in found)
+        rows: list[Divergence | RowFinding] = []
+        for one in found:
+            if one.rows:
+                rows.extend(one.rows)
+            else:
+                rows.append(one)
+        self._predicted(
+            endpoint, incumbent, [(one.incumbent_confidence, one.incumbent_label) for one in rows]
+        )
+        self._predicted(
+            endpoint, candidate, [(one.candidate_confidence, one.candidate_label) for one in rows]
+        )
+
+    def _predicted(
+        self, endpoint: str, version: str, rows: Sequence[tuple[float | None, str | None]]
+    ) -> None:
+        confidences = [confidence for confidence, _ in rows if confidence is not None]
+        if confidences:
+            self.confidence.of(endpoint, version).add_all(confidences)
+        for label, count in Counter(label for _, label in rows).items():
             if label is not None:
-                self.predictions[self._class(endpoint, version, label)] += 1
+                self.predictions[self._class(endpoint, version, label)] += count
+
+    def labelled(self, endpoint: str, delays: Iterable[float]) -> None:
+        """Count labels that were joined, by how many seconds after their request they came."""
+        for delay in delays:
+            self.label_delays.of(endpoint).add(max(0.0, delay))
 
     def unreadable(self, endpoint: str, arm: Arm) -> None:
         """Count an answer that the comparator could not read."""
@@ -144,8 +221,13 @@ class Tallies:
         return key
 
     def _drop(self, reason: str, count: int) -> None:
-        short = len(reason) <= 40 and (reason in self.dropped or len(self.dropped) < MOST_REASONS)
-        self.dropped[reason if short else "other"] += max(0, count)
+        _bounded(self.dropped, reason, count)
+
+
+def _bounded(counts: Counter[str], name: str, count: int) -> None:
+    """Count under `name` unless it is long or the names are many already: then under `other`."""
+    short = len(name) <= 40 and (name in counts or len(counts) < MOST_REASONS)
+    counts[name if short else "other"] += max(0, count)
 
 
 def _arm(arm: str) -> str:

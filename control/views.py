@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 
 from comparators.comparison import Comparison
+from comparators.path_noise import PathFinding, PathNoise, Rate
 from control.clock import iso, iso_or_none
+from control.cohorts import CohortFinding
+from control.differences import differences
 from control.judge import Judge
 from control.showcase import LONGEST_BODY, Shown
 from control.switchboard import Switchboard
@@ -15,6 +18,8 @@ from domain.routing import Version
 from killswitch.guards import GuardReport
 
 MOST_EVIDENCE = 1e300
+MOST_SHOWN = 20
+"""Cohorts, and paths."""
 
 
 def endpoint(switchboard: Switchboard, name: str, shed: int) -> dict[str, object]:
@@ -35,6 +40,18 @@ def endpoint(switchboard: Switchboard, name: str, shed: int) -> dict[str, object
         "release": _release(judge),
         "guards": [_guard(report) for report in judge.reports()],
         "verdict": judge.verdict.value,
+        "warnings": list(judge.guards.clustering().warnings),
+        "cohorts": [_cohort(one) for one in judge.cohorts.findings(MOST_SHOWN)],
+        "paths": [] if judge.paths is None else [_path(one) for one in noisiest(judge.paths, MOST_SHOWN)],
+        "accuracy": [
+            {
+                "cohort": cohort,
+                "labels": count,
+                "incumbent": incumbent / count,
+                "candidate": candidate / count,
+            }
+            for cohort, (count, incumbent, candidate) in judge.accuracy.counts.items()
+        ],
         "pairs": {
             "judged": judge.tally.judged,
             "flips": judge.tally.flips,
@@ -55,7 +72,9 @@ def endpoint(switchboard: Switchboard, name: str, shed: int) -> dict[str, object
 def pair(comparison: Comparison, shown: Shown) -> dict[str, object]:
     """A pair with both predictions."""
     judged = shown.judged
-    one, found = judged.pair, judged.divergence
+    one, found, noise = judged.pair, judged.divergence, judged.noise
+    incumbent = _observation(comparison, one.incumbent, shown.incumbent_length)
+    candidate = _observation(comparison, one.candidate, shown.candidate_length)
     return {
         "request_id": one.request_id,
         "at": iso(one.at),
@@ -63,9 +82,27 @@ def pair(comparison: Comparison, shown: Shown) -> dict[str, object]:
         "score": None if found is None else _finite(found.score),
         "flip": False if found is None else found.flip,
         "reason": judged.fault or ("not compared" if found is None else found.reason),
-        "incumbent": _observation(comparison, one.incumbent, shown.incumbent_length),
-        "candidate": _observation(comparison, one.candidate, shown.candidate_length),
+        "incumbent": incumbent,
+        "candidate": candidate,
+        "diff": [] if found is None else differences(incumbent["prediction"], candidate["prediction"]),
+        "paths": [] if found is None else list(found.paths[:MOST_SHOWN]),
+        "noise": None if noise is None else {"score": _finite(noise.score), "flip": noise.flip},
+        "cohorts": list(one.cohorts),
     }
+
+
+def noisiest(paths: PathNoise, most: int) -> tuple[PathFinding, ...]:
+    """The paths that differ more often between the arms, so many at most, with their intervals.
+
+    Intervals take time to work out, so that is done only for those that are shown.
+    """
+    dumped = paths.dump()
+    counts = dumped["paths"]
+    seen = max(1, int(str(dumped["arms"]))), max(1, int(str(dumped["noise"])))
+    if isinstance(counts, dict):
+        order = sorted(counts, key=lambda path: counts[path][1] / seen[1] - counts[path][0] / seen[0])
+        dumped["paths"] = {path: counts[path] for path in order[:most]}
+    return PathNoise.load(dumped, paths.error, paths.margin).findings()
 
 
 def _switch(switchboard: Switchboard, judge: Judge) -> dict[str, object]:
@@ -112,6 +149,46 @@ def _guard(report: GuardReport) -> dict[str, object]:
         "threshold": report.threshold,
         "count": report.count,
         "sentence": report.sentence,
+        "bound_low": _finite(report.bound_low),
+        "bound_high": _finite(report.bound_high),
+        "pairs_needed": report.pairs_needed,
+        "certified": report.certified,
+        "soft": report.soft,
+        "cohort": report.cohort,
+        "rising_since": iso_or_none(report.rising_since),
+        "rising_count": report.rising_count,
+    }
+
+
+def _cohort(found: CohortFinding) -> dict[str, object]:
+    return {
+        "cohort": found.cohort,
+        "votes": found.votes,
+        "mean": found.mean,
+        "rest": found.rest,
+        "low": found.low,
+        "rest_high": found.rest_high,
+        "excess": found.excess,
+        "certain": found.certain,
+    }
+
+
+def _path(found: PathFinding) -> dict[str, object]:
+    return {
+        "path": found.path,
+        "arms": _rate(found.arms),
+        "noise": _rate(found.noise),
+        "exceeds": found.exceeds,
+        "quiet": found.quiet,
+    }
+
+
+def _rate(rate: Rate) -> dict[str, object]:
+    return {
+        "differing": rate.differing,
+        "comparisons": rate.comparisons,
+        "low": rate.low,
+        "high": rate.high,
     }
 
 
@@ -143,7 +220,7 @@ def _observation(comparison: Comparison, one: Observation, length: int) -> dict[
     if length > LONGEST_BODY:
         prediction = f"{length} bytes, too long to show"
     else:
-        prediction = comparison.describe(one.body)
+        prediction = comparison.describe(one)
     return {
         "version": one.version,
         "outcome": one.outcome.value,

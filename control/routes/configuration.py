@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from control.answers import SAFE_HEADERS, json
+from control.flag_status import flag_status
 from control.panel import Panel
 
 _DOCUMENT = {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}
@@ -50,9 +51,14 @@ def routes(panel: Panel) -> APIRouter:
         generation = await panel.flags.replace(await request.body())
         return json({"generation": generation, "features": _features(board.flags)})
 
+    @router.get("/flags/status")
+    async def status() -> Response:
+        """Where the flags come from, how old they are, what is wrong, and what was switched off there."""
+        return json(flag_status(panel))
+
     @router.post("/flags/refresh")
     async def refresh() -> Response:
-        """Read the flag file now instead of at the next look."""
+        """Read the flag file, or fetch from Unleash, now instead of at the next look."""
         generation = await panel.flags.refresh()
         return json({"generation": generation, "features": _features(board.flags)})
 

@@ -48,6 +48,7 @@ def routes(panel: Panel) -> APIRouter:
     @router.get("")
     async def endpoints() -> Response:
         """Every endpoint."""
+        await panel.work_out_reports()
         return json({"endpoints": [shown(name) for name in board.judges]})
 
     @router.get("/{endpoint}")

@@ -32,6 +32,7 @@ def routes(panel: Panel) -> APIRouter:
     @router.get("/metrics")
     async def metrics() -> Response:
         """Everything measured, in Prometheus' text format."""
+        await panel.work_out_reports()
         return Response(generate_latest(panel.metrics), 200, SAFE_HEADERS, CONTENT_TYPE_LATEST)
 
     return router

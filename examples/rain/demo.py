@@ -144,7 +144,7 @@ class Demo:
         document = configuration(ports.listen, ports.admin, ports.incumbent, ports.candidate, workers)
         write_flags(self._folder, 0)
         path = write_configuration(self._folder, document)
-        await self._children.start("gateway", "gateway", "-c", str(path))
+        await self._children.start("gateway", "gateway", "-c", str(path), "--held")
         async with httpx.AsyncClient(timeout=5.0) as client:
             for port in (ports.incumbent, ports.candidate):
                 url = f"http://127.0.0.1:{port}/v2/health/ready"

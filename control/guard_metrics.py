@@ -1,0 +1,90 @@
+"""What is measured of guards and labels. Names and labels: docs/metrics.md."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from control.judge import Judge
+from control.switchboard import Switchboard
+
+_GUARD = ("endpoint", "guard")
+
+
+class GuardMetrics(Collector):
+    """How every guard of every endpoint stands, and how accurate the versions are where labels came."""
+
+    def __init__(self, switchboard: Switchboard) -> None:
+        self._board = switchboard
+
+    def collect(self) -> Iterator[Metric]:
+        """Every metric, now."""
+        families = _Families()
+        for name, judge in self._board.judges.items():
+            families.add(name, judge)
+        yield from families.all()
+        accuracy = _gauge("accuracy", "Share of right predictions.", ("endpoint", "version", "cohort"))
+        for name, judge in self._board.judges.items():
+            _add_accuracy(accuracy, name, judge)
+        yield accuracy
+        yield self._delays()
+
+    def _delays(self) -> Metric:
+        family = HistogramMetricFamily(
+            "pointsman_label_delay_seconds", "From a request to its label.", labels=("endpoint",)
+        )
+        delays = self._board.tallies.label_delays
+        for key, histogram in delays.by_labels.items():
+            seen = 0
+            buckets: list[tuple[str, float]] = []
+            bounds = [repr(bound) for bound in delays.bounds] + ["+Inf"]
+            for bound, count in zip(bounds, histogram.counts, strict=True):
+                seen += count
+                buckets.append((bound, seen))
+            family.add_metric(key, buckets, histogram.total)
+        return family
+
+
+class _Families:
+    """The gauges with a sample a guard."""
+
+    def __init__(self) -> None:
+        self._evidence = _gauge("guard_evidence_log10", "log10 of the e-value.", _GUARD)
+        self._estimate = _gauge("guard_estimate", "The signal's mean.", _GUARD)
+        self._low = _gauge("guard_bound_low", "Lower 95 % bound of the mean, valid at every look.", _GUARD)
+        self._high = _gauge("guard_bound_high", "Upper 95 % bound of the mean, valid at every look.", _GUARD)
+        self._verdict = _gauge("guard_verdict", "0 pass, 1 inconclusive, 2 error, 3 fail.", _GUARD)
+        self._votes = _gauge("guard_votes", "Votes counted.", _GUARD)
+        self._needed = _gauge("guard_pairs_needed", "Votes still missing for a pass.", _GUARD)
+
+    def add(self, name: str, judge: Judge) -> None:
+        for report in judge.reports():
+            labels = (name, report.guard)
+            self._evidence.add_metric(
+                labels, math.log10(report.evidence) if report.evidence > 0 else -math.inf
+            )
+            self._estimate.add_metric(labels, report.estimate)
+            self._low.add_metric(labels, report.bound_low)
+            self._high.add_metric(labels, report.bound_high)
+            self._verdict.add_metric(labels, report.verdict.severity)
+            self._votes.add_metric(labels, report.count)
+            needed = report.pairs_needed
+            self._needed.add_metric(labels, math.inf if needed is None else needed)
+
+    def all(self) -> Iterator[Metric]:
+        yield from (self._evidence, self._estimate, self._low, self._high)
+        yield from (self._verdict, self._votes, self._needed)
+
+
+def _add_accuracy(accuracy: GaugeMetricFamily, name: str, judge: Judge) -> None:
+    for cohort, (count, incumbent, candidate) in judge.accuracy.counts.items():
+        shown = cohort or "all"
+        accuracy.add_metric((name, judge.settings.incumbent.name, shown), incumbent / count)
+        accuracy.add_metric((name, judge.candidate, shown), candidate / count)
+
+
+def _gauge(name: str, text: str, labels: tuple[str, ...]) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"pointsman_{name}", text, labels=labels)

@@ -1,0 +1,120 @@
+"""Judged pairs that wait for their labels: what was really true, which may become known much later.
+
+A label names a request. Of the latest `MOST` pairs of an endpoint it is remembered what each arm predicted,
+so that a label can be held against both; a label for another request is told to be unknown. A label counts
+once, and which pairs are remembered depends on nothing but when they came.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from domain.observation import Divergence
+from killswitch.cohorts import MOST_COHORTS, LabelledPair
+from killswitch.columns import JudgedPair
+
+MOST = 50_000
+"""Pairs; some 20 MB."""
+
+OTHER = "other"
+
+Predicted = tuple[str | None, str | None]
+"""The classes that incumbent and candidate named for one row."""
+
+
+class Remembered(NamedTuple):
+    """One pair; `rows` are empty once a label was joined to it."""
+
+    unit: int
+    at: float
+    cohorts: tuple[str, ...]
+    rows: tuple[Predicted, ...]
+
+
+class Unfit(Exception):  # noqa: N818 - a finding about a label, not a mistake of ours
+    """A label cannot be held against the pair it names."""
+
+
+class Memory:
+    """The latest pairs by request id. `names` are those of the classes, by index."""
+
+    def __init__(self, names: Sequence[str] = (), most: int = MOST) -> None:
+        self._names = tuple(names)
+        self._most = most
+        self._pairs: OrderedDict[str, Remembered] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def put(self, judged: JudgedPair, cohorts: tuple[str, ...]) -> None:
+        """Remember a pair whose predictions were compared."""
+        found, pair = judged.divergence, judged.pair
+        if found is None or pair.request_id in self._pairs:
+            return
+        self._pairs[pair.request_id] = Remembered(pair.unit, pair.at, cohorts, _predicted(found))
+        while len(self._pairs) > self._most:
+            self._pairs.popitem(last=False)
+
+    def find(self, request_id: str) -> Remembered | None:
+        """The pair of this request, None when it is not remembered."""
+        return self._pairs.get(request_id)
+
+    def join(self, request_id: str, label: object) -> list[LabelledPair]:
+        """Hold `label` against the pair; a batch is labelled with a list, a label a row. It counts once.
+
+        An empty list when the pair was labelled before. Raises KeyError for one that is not remembered, and
+        Unfit for a label that says nothing about it.
+        """
+        one = self._pairs[request_id]
+        if not one.rows:
+            return []
+        labels = label if isinstance(label, list) else [label]
+        if len(labels) != len(one.rows):
+            raise Unfit(f"{len(labels)} labels for a prediction of {len(one.rows)} rows")
+        found = []
+        for truth, (incumbent, candidate) in zip(labels, one.rows, strict=True):
+            if incumbent is None or candidate is None:
+                raise Unfit("the prediction names no class, so that no label can be held against it")
+            right = self.named(truth)
+            found.append(LabelledPair(one.unit, one.cohorts, incumbent == right, candidate == right, one.at))
+        self._pairs[request_id] = one._replace(rows=())
+        return found
+
+    def named(self, label: object) -> str:
+        """The class that `label` means: its name, or its index where the classes have names."""
+        if isinstance(label, bool):
+            label = int(label)
+        if isinstance(label, int) and 0 <= label < len(self._names):
+            return self._names[label]
+        if isinstance(label, float) and label.is_integer():
+            return self.named(int(label))
+        return str(label)
+
+
+class Accuracy:
+    """How often each arm was right, by cohort; "" is everybody. At most MOST_COHORTS cohorts besides."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, tuple[int, int, int]] = {}
+
+    def take(self, labelled: Iterable[LabelledPair]) -> None:
+        """Count labelled pairs: every one, and not only those that vote."""
+        for one in labelled:
+            for cohort in dict.fromkeys(("", *map(self._known, one.cohorts))):
+                count, incumbent, candidate = self.counts.get(cohort, (0, 0, 0))
+                self.counts[cohort] = (
+                    count + 1, incumbent + one.incumbent_correct, candidate + one.candidate_correct
+                )  # fmt: skip
+
+    def _known(self, cohort: str) -> str:
+        if cohort in self.counts or len(self.counts) < MOST_COHORTS:
+            return cohort
+        return OTHER
+
+
+def _predicted(found: Divergence) -> tuple[Predicted, ...]:
+    if not found.rows:
+        return ((found.incumbent_label, found.candidate_label),)
+    return tuple((row.incumbent_label, row.candidate_label) for row in found.rows)

@@ -104,7 +104,7 @@ setup(
     name="accelerated", packages=[], py_modules=[],
     ext_modules=mypycify(
         ["--ignore-missing-imports", "--follow-imports=silent", "--config-file=", *{sources!r}],
-        opt_level="2", debug_level="0", group_name={group!r},
+        opt_level="1", debug_level="0", group_name={group!r},
     ),
 )
 """

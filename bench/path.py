@@ -24,7 +24,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from bench.bed import ACCELERATED, PURE, accelerator_is_built
 from bench.in_memory import MemoryLoop, MemoryTransport
@@ -126,7 +126,7 @@ class Rig:
         """Sixteen clients, their first requests answered, the link greeted."""
         for _ in range(CLIENTS):
             client = ClientConnection(self._worker)
-            transport = MemoryTransport(client)
+            transport = MemoryTransport(cast("asyncio.Protocol", client))
             client.connection_made(transport)
             self._clients.append(client)
             self._transports.append(transport)

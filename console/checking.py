@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from domain.errors import ConfigError
@@ -9,6 +10,7 @@ from routing import document as flag_document
 from routing import exposure
 from settings import file, parse
 from settings.schema import Settings
+from settings.surroundings import demand
 
 Review = tuple[Settings | None, tuple[ConfigError, ...], tuple[str, ...]]
 
@@ -27,6 +29,10 @@ def review(path: Path) -> Review:
         return None, problems, ()
     settings = parse.parse(document)
     inert = tuple(f"{key}: accepted, not acted upon by this version" for key in settings.inert)
+    try:
+        demand(settings, os.environ)
+    except ConfigError as error:  # a gateway may have what this shell has not
+        inert += (f"not here: {error}",)
     if settings.flags_path is None:
         return settings, (), inert
     try:

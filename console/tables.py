@@ -230,7 +230,8 @@ def settings(found: Settings) -> RenderableType:
     )
     grid.add_row(Text("admin API"), Text(str(found.admin)))
     grid.add_row(Text("database"), _cell(found.database))
-    grid.add_row(Text("flags"), _cell(found.flags_path or "none: every unit may see a candidate"))
+    flags = found.flags_path if found.unleash is None else found.unleash.url
+    grid.add_row(Text("flags"), _cell(flags or "none: every unit may see a candidate"))
     table = _table(
         "endpoint", "path", "protocol", "unit", "incumbent", "candidate", "flag", "compare", "guards", "plan"
     )

@@ -16,6 +16,7 @@ import signal
 import struct
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import BinaryIO
 
 import msgspec
@@ -137,7 +138,8 @@ def main() -> int:
     """The process; it ends when its standard input does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(NICENESS)
-    work(sys.stdin.buffer, sys.stdout.buffer)
+    with suppress(BrokenPipeError):
+        work(sys.stdin.buffer, sys.stdout.buffer)
     return 0
 
 

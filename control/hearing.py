@@ -216,16 +216,18 @@ class Hearing:
             self._acted(name, judge, stage, judge.count(mine))
 
     async def hear_labels(self, name: str, labelled: Sequence[LabelledPair]) -> None:
-        """Take labelled pairs of the endpoint `name` as evidence."""
+        """Take labelled pairs of the endpoint `name` as evidence; while the candidate is out, count them."""
         board = self._switchboard
         for start in range(0, len(labelled), SLICE_PAIRS):
             judge = board.judges.get(name)
-            if judge is None or board.tripped(name):
+            if judge is None:
                 return
-            board.touch(name)
-            stage = judge.progress.stage
             part = labelled[start : start + SLICE_PAIRS]
-            self._acted(name, judge, stage, judge.hear_labels(part))
+            judge.accuracy.take(part)
+            if not board.tripped(name):
+                board.touch(name)
+                stage = judge.progress.stage
+                self._acted(name, judge, stage, judge.hear_labels(part))
             await asyncio.sleep(0)
 
     def _move_releases(self) -> None:

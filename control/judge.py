@@ -175,7 +175,6 @@ class Judge:
 
     def hear_labels(self, labelled: Sequence[LabelledPair]) -> GuardReport | None:
         """Take labelled pairs as evidence; the first breach of a guard if there is one."""
-        self.accuracy.take(labelled)
         return self._moved_on(self.guards.observe_labels(labelled), 0)
 
     def _moved_on(self, breach: GuardReport | None, judged: int) -> GuardReport | None:

@@ -160,6 +160,8 @@ class Control:
             if self._hearing_task.done() and self.switchboard.unreadable is None:
                 try:
                     await self.hearing.checkpoint()
+                    # Behind a checkpoint that is still under way, which would be cancelled below.
+                    await self.keeper.checkpoint({}, {})
                 except StateUnavailable as error:
                     note(log, logging.ERROR, "ended without a last checkpoint", reason=str(error))
         await self.link.close()

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from control.clock import Clock
 from control.log import note
 from domain.errors import ConfigError
 from settings.schema import Settings, UnleashSettings
+from settings.surroundings import admin_token, backend_token
 from shadow.tasks import Tasks
 
 if TYPE_CHECKING:  # the SDK is an extra
@@ -21,34 +21,7 @@ if TYPE_CHECKING:  # the SDK is an extra
 FIRST_FETCH = 2.0
 """Seconds that the start waits for Unleash; it goes on with the last good flags."""
 
-_TOKEN = re.compile(r"[^:\s]+:(?P<environment>[^.\s]+)\.[^\s]+")
-_HEADER_VALUE = re.compile(r"[!-~]{1,1024}")
-
 log = logging.getLogger("pointsman.flags")
-
-
-def token(key: str, variable: str, environment: Mapping[str, str] = os.environ) -> str:
-    """The secret in `variable`; it is never shown. Raises ConfigError, by the configuration's `key`."""
-    secret = environment.get(variable, "")
-    if not secret:
-        raise ConfigError(key, variable, "the environment has no such variable; put the token into it")
-    if not _HEADER_VALUE.fullmatch(secret):
-        raise ConfigError(key, variable, "the variable holds no token: blanks, line ends or too many letters")
-    return secret
-
-
-def backend_token(server: UnleashSettings, environment: Mapping[str, str] = os.environ) -> str:
-    """The token to read flags with. Raises ConfigError when it is missing, or for another environment."""
-    secret = token("flags.unleash.token_env", server.token_env, environment)
-    parts = _TOKEN.fullmatch(secret)
-    if parts is not None and parts["environment"] not in ("*", server.environment):
-        raise ConfigError(
-            "flags.unleash.environment",
-            server.environment,
-            f"the token in {server.token_env} is for environment {parts['environment']!r}: "
-            "name that one here, or give another token",
-        )
-    return secret
 
 
 def flag_names(settings: Settings) -> frozenset[str]:
@@ -71,9 +44,8 @@ class UnleashDesk:
         tasks: Tasks,
     ) -> None:
         """Raises ConfigError when a token or the SDK is missing."""
-        secret = backend_token(server)
-        if server.admin_token_env is not None:
-            token("flags.unleash.admin_token_env", server.admin_token_env)
+        secret = backend_token(server, os.environ)
+        admin_token(server, os.environ)
         self.server = server
         self.names = names
         self.stale: str | None = None

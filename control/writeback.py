@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,9 +25,9 @@ from control.events import Event, Events
 from control.flag_platform import FlagPlatform
 from control.log import note
 from control.switchboard import Switchboard, UnknownEndpoint
-from control.unleashdesk import token
 from domain.errors import ConfigError
 from settings.schema import UnleashSettings
+from settings.surroundings import admin_token
 from shadow.tasks import Tasks
 
 PAUSES: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 60.0)
@@ -139,9 +140,8 @@ class WriteBack:
 
 async def _off(server: UnleashSettings, flag: str) -> None:
     """One attempt. Raises Refused, httpx.HTTPError and TimeoutError."""
-    variable = server.admin_token_env or ""
     try:
-        secret = token("flags.unleash.admin_token_env", variable)
+        secret = admin_token(server, os.environ) or ""
     except ConfigError as error:
         raise Refused(str(error)) from error
     path = "/".join(

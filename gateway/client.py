@@ -34,8 +34,10 @@ _KEEP = b"\r\nconnection: keep-alive"
 _HEAD, _BODY, _ANSWER, _CLOSED = range(4)
 
 
-class ClientConnection(asyncio.Protocol):
-    """`quiet_since` is when the client last did what it was waited for: see `tick`."""
+class ClientConnection:
+    """An asyncio.Protocol (by its methods: to inherit would keep it from being compiled whole).
+
+    `quiet_since` is when the client last did what it was waited for: see `tick`."""
 
     __slots__ = (
         "_advancing", "_chunks", "_close_after", "_closing_since", "_exchange", "_half_closed", "_held",

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from domain.routing import Upstream
 from gateway.resolver import Addresses, ResolveError
 from gateway.trust import Contexts
 from shadow.tasks import Tasks
 
-P = TypeVar("P", bound=asyncio.Protocol)
+P = TypeVar("P")
+"""An asyncio.Protocol by its methods; to inherit from one would keep a class from being compiled whole."""
 
 MOST_ADDRESSES = 3
 """Addresses that one connect tries; they share its time."""
@@ -56,13 +57,17 @@ class Dialer:
             try:
                 async with asyncio.timeout((end - self._clock()) / (len(addresses) - index)):
                     _, made = await self._loop.create_connection(
-                        protocol, address, self._upstream.port, ssl=context, server_hostname=self._name
+                        cast("Callable[[], asyncio.Protocol]", protocol),
+                        address,
+                        self._upstream.port,
+                        ssl=context,
+                        server_hostname=self._name,
                     )
             except OSError as error:
                 self.addresses.doubt(address)
                 failed = error
             else:
-                return made
+                return cast("P", made)
         raise failed
 
     def _kind(self, error: OSError) -> str:

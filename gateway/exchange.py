@@ -15,7 +15,6 @@ from domain.routing import Arm, Decision
 from domain.snapshot import UnitKind
 from gateway.chunks import LAST_CHUNK, encode
 from gateway.head import ResponseHead
-from gateway.host import Host
 from gateway.message import RequestMessage
 from gateway.mirror import Mirror
 from gateway.pointer import text_at
@@ -28,6 +27,7 @@ from shadow.pairing import NOTHING_KEPT, Asked, Capture, Kept, PendingPair
 
 if TYPE_CHECKING:
     from gateway.client import ClientConnection
+    from gateway.worker import Worker
 
 COLLECT = 256 * 1024
 """Bytes of a request's body up to which it is collected before anybody is asked; a longer one streams."""
@@ -52,7 +52,7 @@ class Exchange:
     streams_answer = True
 
     def __init__(
-        self, client: ClientConnection, worker: Host, service: ServedEndpoint, message: RequestMessage,
+        self, client: ClientConnection, worker: Worker, service: ServedEndpoint, message: RequestMessage,
         began: float,
     ) -> None:  # fmt: skip
         self._client = client

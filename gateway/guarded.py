@@ -37,7 +37,6 @@ from shadow.pairing import NOTHING_KEPT, Asked, PendingPair
 
 if TYPE_CHECKING:
     from gateway.client import ClientConnection
-    from gateway.host import Host
     from gateway.worker import Worker
 
 MOST_HELD = 256 * 1024
@@ -238,7 +237,7 @@ class Challenger(Mirror):
     __slots__ = ("_exchange",)
 
     def __init__(
-        self, worker: Host, service: ServedEndpoint, version: ServedVersion, message: RequestMessage,
+        self, worker: Worker, service: ServedEndpoint, version: ServedVersion, message: RequestMessage,
         pending: PendingPair, exchange: GuardedExchange,
     ) -> None:  # fmt: skip
         super().__init__(worker, service, version, message, pending)

@@ -14,7 +14,7 @@ import ipaddress
 import socket
 from collections import Counter
 from collections.abc import Callable, Coroutine
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from gateway.certificates import ServerTls
 from gateway.log import log
@@ -23,6 +23,9 @@ from gateway.proxy_protocol import ProxyHeaderError, read_origin
 from settings.downstream import LOCAL
 from settings.schema import Downstream
 from shadow.tasks import Tasks
+
+if TYPE_CHECKING:
+    from gateway.client import ClientConnection
 
 AT_ONCE = 64
 """Connections accepted before the event loop gets to anything else."""
@@ -37,7 +40,7 @@ _SCARCE = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 class Host(Protocol):
     """Whose clients they are."""
 
-    def welcome(self, origin: Origin) -> asyncio.Protocol:
+    def welcome(self, origin: Origin) -> ClientConnection:
         """The protocol of a new connection; it calls `Listener.left` when the connection is lost."""
 
     def event(self, name: str, count: int = 1) -> None:
@@ -70,7 +73,7 @@ class Listener:
         self._trusted = _trust(settings.proxied_by)
         self._loop = loop
         self._tasks = tasks
-        self._inside: dict[asyncio.Protocol, Origin] = {}
+        self._inside: dict[ClientConnection, Origin] = {}
         self._opening = 0
         self._peers: Counter[str] = Counter()
         self._accepting = False
@@ -126,7 +129,7 @@ class Listener:
         self._closed = True
         self._socket.close()
 
-    def left(self, client: asyncio.Protocol) -> None:
+    def left(self, client: ClientConnection) -> None:
         """`client`'s connection is gone, or never came to be. Any client may be named, once or more."""
         origin = self._inside.pop(client, None)
         if origin is None:
@@ -212,7 +215,7 @@ class Listener:
             log("warning", "connection refused", reason=str(error) or "it sent nothing", peer=origin.peer)
             return None
 
-    def _admitted(self, origin: Origin) -> asyncio.Protocol | None:
+    def _admitted(self, origin: Origin) -> ClientConnection | None:
         """The protocol of the connection; None, counted, when its address has too many."""
         most = self._most_per_client
         if most is not None and origin.peer:
@@ -225,15 +228,16 @@ class Listener:
         return client
 
     async def _opened(
-        self, client: asyncio.Protocol, connection: socket.socket, tls: ServerTls | None
+        self, client: ClientConnection, connection: socket.socket, tls: ServerTls | None
     ) -> None:
         opened = False
+        protocol = cast("asyncio.Protocol", client)
         try:
             if tls is None:
-                await self._loop.connect_accepted_socket(lambda: client, connection)
+                await self._loop.connect_accepted_socket(lambda: protocol, connection)
             else:
                 await self._loop.connect_accepted_socket(
-                    lambda: client,
+                    lambda: protocol,
                     connection,
                     ssl=tls.context,
                     ssl_handshake_timeout=self._patience,

@@ -12,7 +12,7 @@ from gateway.upstream import UpstreamConnection
 from shadow.pairing import Capture, PendingPair
 
 if TYPE_CHECKING:
-    from gateway.host import Host
+    from gateway.worker import Worker
 
 MIRROR_FIELD = b"\r\nx-pointsman-mirror: 1"
 _COUNTED_AS = {
@@ -39,7 +39,7 @@ class Mirror:
     streams_upload = False
 
     def __init__(
-        self, worker: Host, service: ServedEndpoint, version: ServedVersion, message: RequestMessage,
+        self, worker: Worker, service: ServedEndpoint, version: ServedVersion, message: RequestMessage,
         pending: PendingPair, *, repeats: bool = False,
     ) -> None:  # fmt: skip
         self._worker = worker

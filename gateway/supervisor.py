@@ -35,6 +35,7 @@ from gateway.workers import Workers
 from settings.file import load
 from settings.schema import Settings
 from settings.snapshot import boot as boot_snapshot
+from settings.surroundings import demand
 from shadow.tasks import Tasks
 
 CONTROL_GRACE = 5.0
@@ -264,6 +265,7 @@ def _identity(path: Path) -> tuple[int, ...] | None:
 async def supervise(config: Path, workers: int | None, *, held: bool = False) -> None:
     """Load the configuration and run; `held`: until standard input ends. Raises ConfigError."""
     settings = load(config)
+    demand(settings, os.environ)
     os.environ.setdefault("PYTHONUNBUFFERED", "1")
     raise_descriptor_limit()
     inherited = handover.inherited(os.environ)
@@ -276,6 +278,7 @@ def check_succession(config: Path, listening: str) -> None:
     Imports what the processes need, so that a program that is half installed fails here and not there.
     """
     settings = load(config)
+    demand(settings, os.environ)
     certificates.read(settings.downstream.tls)
     if str(settings.listen) != listening:
         for one in sockets.bind(settings.listen, 1):

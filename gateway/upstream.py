@@ -69,8 +69,10 @@ class Recipient(Protocol):
 _IDLE, _HEAD, _LENGTH, _CHUNKED, _CLOSE = range(5)
 
 
-class UpstreamConnection(asyncio.Protocol):
-    """`deadline` and `idle_since` are loop time; the pool's tick acts on them."""
+class UpstreamConnection:
+    """An asyncio.Protocol (see gateway.client.ClientConnection).
+
+    `deadline` and `idle_since` are loop time; the pool's tick acts on them."""
 
     __slots__ = (
         "_chunks", "_heard", "_held", "_interims", "_left", "_pool", "_state", "_timeout", "deadline", "head",

@@ -76,7 +76,15 @@ _FAULTS_OF_OURS = frozenset((Outcome.ABANDONED, Outcome.OVERLOAD))
 
 
 class Worker:
-    """See gateway.host.Host for what exchanges use of it."""
+    """One worker: what its clients' exchanges need of it, its snapshot, its ticks, its end.
+
+    Attributes:
+        clock: seconds, monotonic.
+        wall: seconds since 1970.
+        unit_hash: keyed, of 8 bytes; copied for each unit.
+        until_sample: requests until the next whose time in the gateway is measured; exchanges count it down.
+        name: what this installation calls itself in Via.
+    """
 
     def __init__(self, boot: Boot, loop: asyncio.AbstractEventLoop) -> None:
         self.clock = time.monotonic
@@ -158,7 +166,7 @@ class Worker:
         self, service: ServedEndpoint, version: ServedVersion, observation: Observation,
         pending: PendingPair | None,
     ) -> None:  # fmt: skip
-        """See gateway.host.Host."""
+        """The arm that `version` serves as ended its part of an exchange."""
         arm = version.arm
         if arm is Arm.CANDIDATE and service.breaker.record(observation):
             self._breaker_opened(service, observation)
@@ -168,7 +176,7 @@ class Worker:
                 self._hand_over(pair)
 
     def repeated(self, observation: Observation, pending: PendingPair) -> None:
-        """See gateway.host.Host."""
+        """The incumbent, asked a second time, answered or failed."""
         pair = pending.repeated(observation)
         if pair is not None:
             self._hand_over(pair)
@@ -185,7 +193,7 @@ class Worker:
             self._loop.call_later(FLUSH_AFTER, self._flush)
 
     def context(self, service: ServedEndpoint, message: RequestMessage, peer: str) -> FlagContext:
-        """See gateway.host.Host."""
+        """What the flag's constraints may ask about a request."""
         values = message.values or {}
         fields = [
             (field, values[header].decode("utf-8", "replace"))

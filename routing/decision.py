@@ -10,6 +10,8 @@ the candidate, so the order in which they are asked changes the reason given, ne
 | ARMED | canary, guarded | no | any | incumbent | candidate |
 | ARMED | canary, guarded | yes | no | incumbent | candidate |
 | ARMED | canary, guarded | yes | yes | candidate | incumbent |
+
+Under guarded a worker asks both and serves the candidate's answer only where they agree: `gateway.guarded`.
 """
 
 from __future__ import annotations

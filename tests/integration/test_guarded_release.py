@@ -47,7 +47,10 @@ def test_a_guarded_stage_serves_the_candidate_but_none_of_its_deviations(tmp_pat
                 assert not clients.failures
                 assert clients.arms["incumbent"] > served["incumbent"], "where the candidate differed"
                 assert clients.arms["candidate"] > served["candidate"], "where it agreed"
-                while (view := await gateway.view())["pairs"]["judged"] < clients.answers:
+                for _ in range(600):
+                    view = await gateway.view()
+                    if view["pairs"]["judged"] >= clients.answers:
+                        break
                     await asyncio.sleep(0.05)
                 assert not view["switch"]["tripped"]
                 pairs = (await gateway.admin.get("/api/v1/endpoints/rain/pairs?worst=5")).json()["pairs"]

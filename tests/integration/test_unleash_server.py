@@ -14,7 +14,10 @@ import pytest
 
 from control.writeback import OFF, REFUSED
 from tests.support.control import FakeWorker, Here, document, here, write
+from tests.support.gateway import eventually
+from tests.support.processes import Clients, Gateway
 from tests.support.unleash import ADMIN_TOKEN, BACKEND_TOKEN, MissingError, Unleash, unleash
+from tests.support.upstream import ScriptedUpstream, response, saying
 
 pytestmark = pytest.mark.servers
 
@@ -65,9 +68,9 @@ def test_a_toggle_at_the_server_reaches_the_worker_as_a_new_generation(
             assert (await control.client.get("/readyz")).json()["flags"] == "fresh"
             assert not is_exposed(worker)
             for on in (True, False):
-                before = worker.snapshot.generation
+                worker.snapshots[:-1] = []
                 await asked(server.switch, "polled", on=on)
-                await worker.until(lambda before=before: worker.snapshot.generation > before)
+                await worker.until(lambda: len(worker.snapshots) == 2)
                 assert is_exposed(worker) is on
 
     asyncio.run(scenario())
@@ -166,6 +169,41 @@ def test_a_wrong_token_is_told_as_such(server: Unleash, tmp_path: Path) -> None:
             assert "does not know the token in UNLEASH_WRONG (HTTP 401)" in shown
             assert os.environ["UNLEASH_WRONG"] not in shown
             assert not is_exposed(worker)
+
+    asyncio.run(scenario())
+
+
+def test_the_whole_gateway_follows_a_toggle_and_a_bad_candidate_ends_as_a_flag_that_is_off(
+    server: Unleash, tmp_path: Path
+) -> None:
+    server.create("whole")
+
+    async def scenario() -> None:
+        async with (
+            ScriptedUpstream(saying(response(b"[1]"))) as one,
+            ScriptedUpstream(saying(response(b"[1]"))) as two,
+        ):
+            gateway = Gateway(tmp_path, one.port, two.port, workers=2, flag="whole")
+            gateway.document["flags"] = {
+                "source": "unleash",
+                "unleash": {
+                    "url": server.url,
+                    "token_env": "UNLEASH_TOKEN",
+                    "admin_token_env": "UNLEASH_ADMIN",
+                    "environment": "development",
+                },
+            }
+            async with gateway, Clients(gateway.port) as clients:
+                await clients.more(200)
+                assert "candidate" not in clients.arms, "the flag is off"
+                await asked(server.switch, "whole", on=True)
+                await eventually(lambda: clients.arms.get("candidate", 0) > 50, "the candidate serves")
+                two.answer = saying(response(b"[9]"))
+                async with asyncio.timeout(60):
+                    while await asked(server.is_on, "whole"):  # noqa: ASYNC110 - Unleash tells nobody
+                        await asyncio.sleep(0.1)
+                assert (await gateway.view())["last_trip"]["cause"] == "guard:flips"
+                assert not clients.failures
 
     asyncio.run(scenario())
 

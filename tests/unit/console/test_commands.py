@@ -38,10 +38,29 @@ RAIN: dict[str, Any] = {
     "guards": [
         {"guard": "flips", "verdict": "fail", "estimate": 0.23, "limit": 0.01, "evidence": 40000.0,
          "threshold": 5000.0, "count": 130,
-         "sentence": "flips 23 % against a limit of 1 %: 1 in 40 000"},
+         "sentence": "flips 23 % against a limit of 1 %: 1 in 40 000",
+         "bound_low": 0.18, "bound_high": 0.29, "pairs_needed": None},
         {"guard": "errors", "verdict": "inconclusive", "estimate": None, "limit": 0.005, "evidence": None,
          "threshold": 5000.0, "count": 0, "sentence": ""},
+        {"guard": "confidence", "verdict": "inconclusive", "estimate": 0.001, "limit": 0.05, "evidence": 0.5,
+         "threshold": 5000.0, "count": 250, "sentence": "", "bound_low": -0.01, "bound_high": 0.02,
+         "pairs_needed": 1750},
+        {"guard": "drift", "verdict": "pass", "estimate": 0.0, "limit": 0.1, "evidence": 0.1,
+         "threshold": 5000.0, "count": 900, "sentence": "", "soft": True},
     ],
+    "warnings": ["votes of the same unit agree"],
+    "cohorts": [
+        {"cohort": "header:x-country=NZ", "votes": 210, "mean": 0.21, "rest": 0.004, "low": 0.14,
+         "rest_high": 0.011, "excess": 0.129, "certain": True},
+        {"cohort": "latency > 3.1 ms\x1b[2J", "votes": 9, "mean": 0.3, "rest": 0.004, "low": 0.0,
+         "rest_high": 0.011, "excess": -0.011, "certain": False},
+    ],
+    "paths": [
+        {"path": "/items/*/price", "arms": {"differing": 40, "comparisons": 900, "low": 0.02, "high": 0.08},
+         "noise": {"differing": 0, "comparisons": 0, "low": 0.0, "high": 1.0},
+         "exceeds": True, "quiet": False},
+    ],
+    "accuracy": [{"cohort": "", "labels": 120, "incumbent": 0.91, "candidate": 0.9}],
     "verdict": "fail",
     "pairs": {"judged": 1000, "flips": 30, "faults": 0, "shed": 0},
     "last_trip": {
@@ -138,6 +157,49 @@ def test_status_of_one_endpoint_shows_kills_guards_and_the_last_trip(admin: Admi
         assert expected in result.stdout
     assert "5 errors in a row" in result.stdout
     assert "3.1 ms" in result.stdout
+
+
+def test_status_of_one_endpoint_shows_how_certain_it_is_and_what_a_pass_still_takes(admin: Admin) -> None:
+    lines = run("status", "rain", POINTSMAN_ADMIN=admin.url, COLUMNS="200").stdout.splitlines()
+
+    def row(name: str) -> str:
+        return next(line for line in lines if line.lstrip().startswith(name))
+
+    assert "0.23 (0.18 to 0.29)" in row("flips")
+    assert "250" in row("confidence")
+    assert "1 750" in row("confidence")
+    assert "drift (warns only)" in row("drift")
+    assert any("warning: votes of the same unit agree" in line for line in lines)
+
+
+def test_status_of_one_endpoint_shows_where_predictions_differ(admin: Admin) -> None:
+    lines = run("status", "rain", POINTSMAN_ADMIN=admin.url, COLUMNS="200").stdout.splitlines()
+
+    def row(name: str) -> str:
+        return next(line for line in lines if line.lstrip().startswith(name))
+
+    for expected in ("210", "21 %", "14 %", "1.1 %", "yes"):
+        assert expected in row("header:x-country=NZ")
+    assert "not yet" in row("latency > 3.1 ms\\x1b[2J")
+    for expected in ("40 of 900 (2 % to 8 %)", "not compared", "exceeds its noise"):
+        assert expected in row("/items/*/price")
+    assert "91 %" in row("all")
+
+
+def test_pairs_lists_the_values_that_differ_by_path_and_texts_by_words(admin: Admin) -> None:
+    one = {
+        **PAIRS["pairs"][0],
+        "diff": [
+            {"path": "/items/0/price", "incumbent": 2, "candidate": 5},
+            {"path": "/items/1", "candidate": None},
+            {"path": "/text", "incumbent": "a b", "candidate": "a c",
+             "text": [["=", "a "], ["-", "b"], ["+", "c\x1b[2J"]]},
+        ],
+    }  # fmt: skip
+    admin.answer("GET /api/v1/endpoints/rain/pairs?worst=5", {"pairs": [one]})
+    shown = run("pairs", "rain", "--admin", admin.url, COLUMNS="200").stdout
+    for expected in ("/items/0/price", "2 → 5", "nothing → null", "a bc\\x1b[2J"):
+        assert expected in shown
 
 
 def test_what_models_and_people_wrote_cannot_steer_the_terminal(admin: Admin) -> None:

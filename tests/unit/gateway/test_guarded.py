@@ -18,6 +18,7 @@ from domain.routing import FULL_WEIGHT, Arm, Mode
 from domain.snapshot import Endpoint, ShadowLimits
 from gateway import agreement
 from gateway.agreement import Comparing, Finding
+from gateway.concurrency import Gate, Total
 from settings.schema import CompareSettings
 from shadow.tasks import Tasks
 from tests.support.gateway import (
@@ -390,13 +391,13 @@ def test_an_incumbents_long_answer_is_passed_on_at_once(tmp_path: Path) -> None:
 def test_longer_answers_are_compared_beside_the_loop(tmp_path: Path) -> None:
     async def script(scene: Scene) -> None:
         answer = await scene.ask()
-        assert (answer.body, arm(answer)) == (LONG, "candidate")
+        assert (len(answer.body), arm(answer)) == (len(LONG), "candidate")
         scene.candidate.answer = saying(response(LONG.replace(b"1.05", b"9.05")))
         assert arm(await scene.ask()) == "incumbent"
         await scene.settled(2)
         assert [pair.served for pair in scene.running.control.pairs] == [Arm.CANDIDATE, Arm.INCUMBENT]
 
-    play(tmp_path, saying(response(LONG)), saying(response(LONG)), script)
+    play(tmp_path, saying(response(LONG)), saying(response(LONG.replace(b"1.05", b"1.04"))), script)
 
 
 def test_head_is_answered_by_the_incumbent_alone(tmp_path: Path) -> None:
@@ -461,6 +462,37 @@ def test_an_incumbents_answer_without_room_to_hold_it_is_served_at_once(tmp_path
 
     limits = ShadowLimits(max_bytes=1000)
     play(tmp_path, saying(response(SAME)), silence, script, shadow=limits, timeout=0.4, breaker=0)
+
+
+def test_near_the_bound_of_requests_the_incumbent_answers_alone(tmp_path: Path) -> None:
+    async def script(scene: Scene) -> None:
+        assert arm(await scene.ask()) == "incumbent"
+        assert not scene.candidate.heard
+
+    play(tmp_path, saying(response(SAME)), saying(response(SAME)), script, max_in_flight=1)
+
+
+class _Watched(Gate):
+    """Remembers what it was told about the load."""
+
+    __slots__ = ("told",)
+
+    def leave(self, now: float, latency: float | None) -> None:
+        self.told = latency
+        super().leave(now, latency)
+
+
+def test_a_slow_candidate_does_not_look_like_load_on_the_incumbent(tmp_path: Path) -> None:
+    async def script(scene: Scene) -> None:
+        gate = _Watched(Total(None))
+        scene.running.worker.gates["rain"] = gate
+        assert arm(await scene.ask()) == "candidate"
+        await scene.settled()
+        (pair,) = scene.running.control.pairs
+        assert gate.told == pair.incumbent.latency < pair.candidate.latency
+        assert gate.in_flight == 0
+
+    play(tmp_path, saying(response(SAME)), later(response(ALIKE), seconds=0.2), script)
 
 
 def test_both_arms_are_asked_whatever_the_shadow_share(tmp_path: Path) -> None:
@@ -565,7 +597,7 @@ def test_a_client_that_leaves_while_its_answers_are_compared_leaves_nothing_behi
         await eventually(lambda: not comparing._under_way, "the comparison ends")
         assert scene.running.control.pairs[0].served is Arm.INCUMBENT
 
-    play(tmp_path, saying(response(LONG)), saying(response(LONG)), script)
+    play(tmp_path, saying(response(LONG)), saying(response(LONG.replace(b"1.05", b"1.04"))), script)
 
 
 def test_a_trip_while_an_answer_is_held_holds_for_the_next_request(tmp_path: Path) -> None:
@@ -694,7 +726,7 @@ def test_what_comes_in_one_turn_of_the_loop_is_compared_together_up_to_a_bound()
         comparing = Comparing(Tasks(lambda name, error: None))
         for comparer, count in ((one, agreement.MOST_TOGETHER + 3), (two, 5)):
             for _ in range(count):
-                comparing.compare(comparer, (_answer(SAME), _answer(SAME)), 1.0, found.append)
+                comparing.compare(comparer, (_answer(SAME), _answer(ALIKE)), 1.0, found.append)
         assert not found
         await asyncio.sleep(0)
         assert (one.given, two.given) == ([agreement.MOST_TOGETHER], [])
@@ -706,6 +738,15 @@ def test_what_comes_in_one_turn_of_the_loop_is_compared_together_up_to_a_bound()
     assert found == [Finding.AGREED] * (agreement.MOST_TOGETHER + 8)
 
 
+def test_equal_bytes_are_not_compared() -> None:
+    found: list[Finding] = []
+    comparing = Comparing(Tasks(lambda name, error: None))
+    comparer = _Counting()
+    comparing.compare(comparer, (_answer(LONG), _answer(LONG)), 1.0, found.append)
+    comparing.close()
+    assert (found, comparer.given) == ([Finding.AGREED], [])
+
+
 class _Slow:
     def compare_many(self, pairs: Sequence[agreement.Answers]) -> list[Divergence]:
         time.sleep(0.2)
@@ -713,7 +754,7 @@ class _Slow:
 
 
 def test_comparisons_that_are_too_many_or_too_slow_are_not_waited_for() -> None:
-    answers = (_answer(LONG), _answer(LONG))
+    answers = (_answer(LONG), _answer(LONG + b" "))
     found: list[Finding] = []
 
     async def scenario() -> None:

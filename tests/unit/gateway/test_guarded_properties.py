@@ -11,7 +11,7 @@ import itertools
 import json
 import socket
 from dataclasses import asdict
-from typing import Any
+from typing import Any, cast
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -96,21 +96,12 @@ class Stage:
         self.worker = worker
         self.loop = loop
         self.client = ClientConnection(worker)
-        self.transport = MemoryTransport(self.client)
+        self.transport = MemoryTransport(cast("asyncio.Protocol", self.client))
         self.ports = ports
         self.sides: dict[str, Any] = {}
-        self.pairs: list[Pair] = []
         self.left = False
 
     async def begin(self) -> None:
-        outbox = self.worker._outbox
-        keep = outbox.add
-
-        def add(pair: Pair) -> None:
-            self.pairs.append(pair)
-            keep(pair)
-
-        self.worker._outbox = _Listening(outbox, add)  # type: ignore[assignment]  # stands in for it
         self.client.connection_made(self.transport)
         self.client.data_received(post(b"[7]"))
         while len(self.sides) < 2:
@@ -139,21 +130,15 @@ class Stage:
         self.worker._pools.tick(self.worker.clock() + 1000.0)
         await self._compared()
 
+    @property
+    def pairs(self) -> list[Pair]:
+        """Handed over; there is nobody to take them."""
+        return [pair for _, pair in self.worker._outbox._pairs]
+
     async def _compared(self) -> None:
         await eventually(lambda: not self.worker.comparing._under_way, "the comparison ends")
         for _ in range(5):
             await asyncio.sleep(0)
-
-
-class _Listening:
-    """An outbox of which the test hears what is added."""
-
-    def __init__(self, outbox: Any, add: Any) -> None:
-        self._outbox = outbox
-        self.add = add
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._outbox, name)
 
 
 async def tell(order: list[Event]) -> tuple[Stage, bytes]:
@@ -195,7 +180,8 @@ def test_the_client_gets_one_answer_and_the_candidates_only_if_it_agrees(
     with asyncio.Runner(loop_factory=MemoryLoop) as runner:
         stage, written = runner.run(tell(order))
     numbers = [_number(body) for body in (incumbent, candidate)]
-    agrees = None not in numbers and abs(numbers[0] - numbers[1]) <= 0.1  # type: ignore[operator]
+    close = None not in numbers and abs(numbers[0] - numbers[1]) <= 0.1  # type: ignore[operator]
+    agrees = close or (incumbent is not None and incumbent == candidate)
     served_candidate = b"x-pointsman-arm: candidate" in written
     assert written.count(b"HTTP/1.1 ") <= 1
     assert agrees or not served_candidate

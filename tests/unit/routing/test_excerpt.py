@@ -41,7 +41,7 @@ def test_what_the_document_does_not_have_is_told() -> None:
 
 
 def test_parents_and_segments_come_along_and_other_segments_do_not() -> None:
-    segments = [{"id": number, "constraints": []} for number in (1, 2, 3)]
+    segments: list[dict[str, Any]] = [{"id": number, "constraints": []} for number in (1, 2, 3)]
     child = flag("child", strategy={"segments": [2]}, dependencies=[{"feature": "parent"}])
     parent = flag("parent", strategy={"segments": [3]})
     shown = json.loads(excerpt(document(child, parent, flag("x"), segments=segments), {"child"}).document)

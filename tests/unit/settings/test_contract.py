@@ -30,6 +30,7 @@ from settings.schema import (
     GuardSettings,
     LatencyGuard,
     Stage,
+    UnleashSettings,
 )
 
 EXAMPLE = Path(__file__).with_name("contract.yaml")
@@ -101,6 +102,27 @@ def test_the_example_of_the_contract_loads_whole() -> None:
     )
 
 
+UNLEASH = {"url": "https://unleash.example:4242/api/", "token_env": "TOKEN", "environment": "production"}
+
+
+def test_flags_come_from_unleash_when_the_source_says_so() -> None:
+    given = {"source": "unleash", "path": "flags.json", "unleash": UNLEASH}
+    settings = parse(changed("flags", given))
+    assert settings.unleash == UnleashSettings("https://unleash.example:4242/api", "TOKEN", "production")
+    assert settings.flags_path is None
+    assert "flags.path" in settings.inert
+    of_a_file = parse(changed("flags", given | {"source": "file"}))
+    assert (of_a_file.unleash, of_a_file.flags_path) == (None, "flags.json")
+    assert "flags.unleash" in of_a_file.inert
+
+
+@pytest.mark.parametrize("key", UNLEASH)
+def test_a_server_is_named_with_its_token_and_environment(key: str) -> None:
+    (problem,) = problems(changed("flags", {"source": "unleash", "unleash": UNLEASH | {key: None}}))
+    assert problem.path == f"flags.unleash.{key}"
+    assert "flags.source is unleash" in problem.allowed
+
+
 def test_what_is_valid_but_not_acted_upon_is_listed_as_inert() -> None:
     rest = [f"endpoints.rain.{key}" for key in ("gates", "watch", "drills")]
     assert sorted(parse(DOCUMENT).inert) == sorted(["registry", "endpoints.rain.guards.drift", *rest])
@@ -137,10 +159,13 @@ REFUSED = [
     ("state/database", "sqlite://", "state.database", "sqlite:///relative"),
     ("state/database", "sqlite:///var/", "state.database", "sqlite:///relative"),
     ("state/redis", "redis://localhost", "state.redis", "shares no state"),
-    ("flags/source", "unleash", "flags.source", "reads flags from a file only: use 'file'"),
-    ("flags/source", "openfeature", "flags.source", "use 'file'"),
-    ("flags/source", "fil", "flags.source", "use 'file'"),
+    ("flags/source", "openfeature", "flags.source", "use 'file' or 'unleash'"),
+    ("flags/source", "fil", "flags.source", "use 'file' or 'unleash'"),
     ("flags/path", ..., "endpoints.rain.flag", "flags.path"),
+    ("flags/unleash", {"url": "http://user:pw@unleash/api"}, "flags.unleash.url", "do not belong into a URL"),
+    ("flags/unleash", {"project": "a/../b"}, "flags.unleash.project", "as in Unleash"),
+    ("flags/unleash", {"environment": ".."}, "flags.unleash.environment", "as in Unleash"),
+    ("flags/unleash", {"poll": "1ms"}, "flags.unleash.poll", "100ms"),
     ("flags/unleash", {"token_env": "*:production.abc"}, "flags.unleash.token_env", "never the secret"),
     ("registry/source", "mlflow", "registry.source", "MLflow"),
     ("auth/tokens_file", "tokens.yaml", "auth.tokens_file", "no authentication"),
@@ -380,6 +405,19 @@ def test_certification_has_a_chance_of_error_or_is_off() -> None:
     assert rain("guards/certify", "1%").guards.certify == 0.01
     assert rain("guards/false_alarm", 0.001).guards.certify == 0.05
     assert rain("guards/certify", False).guards.certify is None
+
+
+def test_weights_start_anew_when_guarded_stages_are_over() -> None:
+    stages = [{"mode": "shadow"}, {"mode": "guarded", "weight": "50%"}, {"mode": "canary", "weight": "1%"}]
+    plan = rain("plan", stages).plan
+    assert [(stage.mode, stage.weight) for stage in plan] == [
+        (Mode.SHADOW, 0),
+        (Mode.GUARDED, 5000),
+        (Mode.CANARY, 100),
+    ]
+    falling = [{"mode": "guarded", "weight": "50%"}, {"mode": "guarded", "weight": "49%"}]
+    (problem,) = problems(changed(ENDPOINT + "plan", falling))
+    assert (problem.path, "at least 50%" in problem.allowed) == ("endpoints.rain.plan[1].weight", True)
 
 
 def test_without_mirroring_errors_are_judged_by_counts() -> None:

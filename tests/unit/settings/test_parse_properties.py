@@ -114,7 +114,8 @@ def test_any_mutation_of_the_example_is_refused_by_key_or_can_be_served(document
     if parsed is not None:
         assert isinstance(snapshot.boot(parsed), Snapshot)
         for endpoint in parsed.endpoints:
-            risks = [([Mode.SHADOW, Mode.GUARDED, Mode.CANARY].index(s.mode), s.weight) for s in endpoint.plan]
+            order = [Mode.SHADOW, Mode.GUARDED, Mode.CANARY]
+            risks = [(order.index(stage.mode), stage.weight) for stage in endpoint.plan]
             assert risks == sorted(risks)
             assert all(stage.pairs for stage in endpoint.plan[:-1])
             for stage in endpoint.plan:

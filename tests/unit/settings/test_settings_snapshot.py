@@ -3,8 +3,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
+
 from domain.routing import Mode
 from settings import file, snapshot
+from settings.schema import CompareSettings, Stage
 
 SETTINGS = file.load(Path(__file__).with_name("contract.yaml"))
 RAIN = SETTINGS.endpoint("rain")
@@ -57,3 +60,17 @@ def test_a_worker_is_told_which_cohorts_travel_and_keeps_requests_only_for_featu
     headers = replace(RAIN, cohorts=RAIN.cohorts[:1])
     served = snapshot.endpoint(headers, mode=Mode.SHADOW, weight=0, tripped=False)
     assert (served.cohorts, served.keep_request) == (("x-country",), False)
+
+
+def test_the_comparison_travels_to_the_workers_where_some_stage_is_guarded_from_boot_on() -> None:
+    compare = CompareSettings("json", labels=("a", "b"), ignore=("/id",), tolerances=(("/score", 0.5),))
+    plain = replace(RAIN, compare=compare, protocol="json")
+    guarded = replace(plain, plan=(Stage(Mode.SHADOW), Stage(Mode.GUARDED, 100, 500), Stage(Mode.CANARY, 1)))
+    for settings, travels in ((plain, False), (guarded, True)):
+        for mode in (Mode.SHADOW, Mode.GUARDED):
+            weight = 0 if mode is Mode.SHADOW else 100
+            served = snapshot.endpoint(settings, mode=mode, weight=weight, tripped=mode is Mode.SHADOW)
+            assert bool(served.compare) == travels
+    assert served.protocol == "json"
+    assert msgspec.json.decode(served.compare, type=CompareSettings) == compare
+    assert snapshot.boot(replace(SETTINGS, endpoints=(guarded,))).endpoints[0].compare == served.compare

@@ -155,8 +155,8 @@ class PathNoise:
 def interval(count: float, comparisons: int, error: float) -> tuple[float, float]:
     """The rates that `count` of `comparisons` leaves possible, at every moment at once, but for `error`.
 
-    `count` may be a sum of numbers in [0, 1], and the rate their mean: M's factors are convex in such a number,
-    so M is at most what it is for 0 and 1.
+    `count` may be a sum of numbers in [0, 1], and the rate their mean: M's factors are convex in such a
+    number, so M is at most what it is for 0 and 1.
     """
     if not comparisons:
         return 0.0, 1.0

@@ -37,17 +37,19 @@ class Configuration:
         self.path = path
         self._switchboard = switchboard
         self._flags = flags
+        self._reloading = asyncio.Lock()
 
     async def reload(self) -> bool:
         """Read the file and serve it; whether it was another. On ConfigError nothing has changed."""
-        settings = await asyncio.to_thread(load, self.path)
-        changed = settings.digest != self._switchboard.settings.digest
-        if changed:
-            demand_same_process(self._switchboard.settings, settings)
-            prepared = self._flags.prepared(settings)
-            await self._switchboard.reconfigure(settings)
-            await self._flags.follow(settings, prepared)
-        return changed
+        async with self._reloading:
+            settings = await asyncio.to_thread(load, self.path)
+            changed = settings.digest != self._switchboard.settings.digest
+            if changed:
+                demand_same_process(self._switchboard.settings, settings)
+                prepared = self._flags.prepared(settings)
+                await self._switchboard.reconfigure(settings)
+                await self._flags.follow(settings, prepared)
+            return changed
 
     async def watch(self) -> None:
         """Serve the file for ever as it is changed; a bad one is told once and the running one stays."""

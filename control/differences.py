@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from difflib import SequenceMatcher
 from itertools import zip_longest
+
+from rapidfuzz.distance import Indel
 
 MOST = 50
 """Differences that are listed."""
@@ -20,7 +21,7 @@ LONGEST = 2000
 """Characters of a text that are shown."""
 
 MOST_WORDS = 400
-"""Words of a text that are held against another's: the matcher's time grows with their square."""
+"""Words of a text that are held against another's, for the time that takes."""
 
 _WORDS = re.compile(r"\s+|\S+")
 
@@ -94,16 +95,21 @@ def _cut(value: object) -> object:
 def _by_words(left: str, right: str) -> list[list[str]]:
     one, other = (_WORDS.findall(text[: 10 * LONGEST])[: 2 * MOST_WORDS] for text in (left, right))
     found: list[list[str]] = []
-    matcher = SequenceMatcher(None, one, other, autojunk=False)
-    for kind, left_from, left_to, right_from, right_to in matcher.get_opcodes():
-        if kind == "equal":
-            found.append(["=", "".join(one[left_from:left_to])])
-            continue
-        if left_from < left_to:
-            found.append(["-", "".join(one[left_from:left_to])])
-        if right_from < right_to:
-            found.append(["+", "".join(other[right_from:right_to])])
-    return found
+    gone, new = "", ""
+    for step in Indel.opcodes(one, other):
+        if step.tag == "equal":
+            found += _replaced(gone, new)
+            found.append(["=", "".join(one[step.src_start : step.src_end])])
+            gone, new = "", ""
+        elif step.tag == "delete":
+            gone += "".join(one[step.src_start : step.src_end])
+        else:
+            new += "".join(other[step.dest_start : step.dest_end])
+    return found + _replaced(gone, new)
+
+
+def _replaced(gone: str, new: str) -> list[list[str]]:
+    return [[kind, words] for kind, words in (("-", gone), ("+", new)) if words]
 
 
 def _escaped(name: str) -> str:

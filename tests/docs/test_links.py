@@ -9,7 +9,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 HIDDEN = {
-    ".venv", ".venv-bench", ".venv-servers", ".unleash-server", ".git", "var", "node_modules", ".pytest_cache",
+    ".venv", ".venv-bench", ".venv-servers", ".unleash-server", ".git", "var", "node_modules",
+    ".pytest_cache",
 }  # fmt: skip
 PAGES = sorted(
     page.relative_to(ROOT) for page in ROOT.rglob("*.md") if not HIDDEN & set(page.relative_to(ROOT).parts)

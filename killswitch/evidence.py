@@ -46,9 +46,6 @@ HEAD_START = 20
 which the start covers, and four times as much for a late one. Σ 1 / ((j+20)·ln²(j+20)) over j = 1, 2, 3, … is
 below its integral from 0 on, 1 / ln 20."""
 
-RESTART_SUM = 1.307
-"""An upper bound of Σ 1 / ((j+1)·ln²(j+2)) over j = 1, 2, 3, …"""
-
 GRAIN = 2.0**-32
 """Sums of multiples of this are exact in floating point while they are below 2²¹."""
 

@@ -35,6 +35,8 @@ NICENESS = 5
 """Added to the control process's: kills and health checks go first."""
 
 _LENGTH = struct.Struct(">I")
+_PIECE = 256 * 1024
+"""Bytes that are written at once: whoever writes more holds the loop up."""
 
 
 class Order(msgspec.Struct, frozen=True, array_like=True):
@@ -105,8 +107,11 @@ class Aside:
         writer, reader = process.stdin, process.stdout
         if writer is None or reader is None:
             raise EOFError("there is no pipe to it")
-        writer.write(_LENGTH.pack(len(order)) + order)
-        await writer.drain()
+        writer.write(_LENGTH.pack(len(order)))
+        whole = memoryview(order)
+        for start in range(0, len(order), _PIECE):
+            writer.write(whole[start : start + _PIECE])
+            await writer.drain()
         (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
         return _findings.decode(await reader.readexactly(length))
 

@@ -77,24 +77,30 @@ class CohortFinding(NamedTuple):
         return self.excess > 0
 
 
+Cell = tuple[int, float, float]
+"""Of a cohort's votes: how many, their sum, and the sum of their absolute values."""
+
+NO_VOTES: Cell = (0, 0.0, 0.0)
+
+
 class KeptDimension(msgspec.Struct, frozen=True, array_like=True):
     """What survives a restart of one dimension: cells by name, or by bin with the cuts between them."""
 
-    cells: dict[str, tuple[int, float]]
+    cells: dict[str, Cell]
     edges: list[float] | None = None
 
 
 class Dimension:
-    """Votes by cohort along one dimension; a cell holds their number and their sum."""
+    """Votes by cohort along one dimension."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.cells: dict[str, tuple[int, float]] = {}
+        self.cells: dict[str, Cell] = {}
 
-    def add(self, cohort: str, count: int, total: float) -> None:
-        """`count` votes with the sum `total`."""
-        before = self.cells.get(cohort, (0, 0.0))
-        self.cells[cohort] = before[0] + count, before[1] + total
+    def add(self, cohort: str, count: int, total: float, absolute: float) -> None:
+        """Votes by their number and sums."""
+        before = self.cells.get(cohort, NO_VOTES)
+        self.cells[cohort] = before[0] + count, before[1] + total, before[2] + absolute
 
     def label(self, cohort: str) -> str:
         """The cohort's whole name."""
@@ -112,9 +118,7 @@ class Values(Dimension):
 
     def take(self, values: Sequence[str | None], x: Sequence[float]) -> None:
         for value, one in zip(values, x, strict=True):
-            cohort = self.cohort(value)
-            count, total = self.cells.get(cohort, (0, 0.0))
-            self.cells[cohort] = count + 1, total + one
+            self.add(self.cohort(value), 1, one, abs(one))
 
     def cohort(self, value: str | None) -> str:
         """The cohort of `value`."""
@@ -145,10 +149,9 @@ class Ranges(Dimension):
             self._first = []
             self.edges = _cuts(values[np.isfinite(values)])
         bins = self._bins(values)
-        counts = np.bincount(bins, minlength=len(self.edges) + 2)
-        totals = np.bincount(bins, weights=x, minlength=len(self.edges) + 2)
+        counts, totals, absolutes = (np.bincount(bins, weights) for weights in (None, x, np.abs(x)))
         for place in np.flatnonzero(counts).tolist():
-            self.add(str(place), int(counts[place]), float(totals[place]))
+            self.add(str(place), int(counts[place]), float(totals[place]), float(absolutes[place]))
 
     def take_rows(self, values: Floats, x: Floats) -> None:
         """One pair of several rows: a vote in each range that a row lies in, their mean there."""
@@ -159,7 +162,8 @@ class Ranges(Dimension):
         counts = np.bincount(bins)
         totals = np.bincount(bins, weights=x)
         for place in np.flatnonzero(counts).tolist():
-            self.add(str(place), 1, float(totals[place] / counts[place]))
+            mean = float(totals[place] / counts[place])
+            self.add(str(place), 1, mean, abs(mean))
 
     def cohort(self, value: float) -> str | None:
         """The name of the range that `value` lies in; None while the ranges are not known."""
@@ -254,17 +258,14 @@ class Cohorts:
 
     def findings(self, most: int) -> list[CohortFinding]:
         """The cohorts above the rest, by what is certain of them, then by what is likely."""
-        examined: list[tuple[float, Dimension, str, int, float, int, float]] = []
+        examined: list[tuple[float, Dimension, str, Cell, Cell]] = []
         dimensions = self.dimensions
         for dimension in dimensions:
-            everybody = sum(count for count, _ in dimension.cells.values())
-            whole = sum(total for _, total in dimension.cells.values())
-            for cohort, (count, total) in dimension.cells.items():
-                others, rest = everybody - count, whole - total
-                if not others or total * others <= rest * count:
-                    continue
-                striking = _striking(count, total, others, rest)
-                examined.append((striking, dimension, cohort, count, total, others, rest))
+            whole = tuple(map(sum, zip(*dimension.cells.values(), strict=True)))
+            for cohort, cell in dimension.cells.items():
+                rest: Cell = (whole[0] - cell[0], whole[1] - cell[1], whole[2] - cell[2])
+                if rest[0] and cell[1] * rest[0] > rest[1] * cell[0]:
+                    examined.append((_striking(cell, rest), dimension, cohort, cell, rest))
         examined.sort(key=lambda one: (-one[0], one[1].name, one[2]))
         share = ERROR / (2 * len(dimensions) * (MOST_VALUES + 2))
         found = [self._finding(*one[1:], share) for one in examined[:_EXAMINED]]
@@ -333,26 +334,21 @@ class Cohorts:
         return float(found.flip) if self.flips else found.score
 
     def _finding(
-        self,
-        dimension: Dimension,
-        cohort: str,
-        count: int,
-        total: float,
-        others: int,
-        rest: float,
-        share: float,
+        self, dimension: Dimension, cohort: str, cell: Cell, rest: Cell, share: float
     ) -> CohortFinding:
-        low, _ = self._interval(count, total, share)
-        _, high = self._interval(others, rest, share)
+        low, _ = self._interval(cell, share)
+        _, high = self._interval(rest, share)
         label = dimension.label(cohort)
-        return CohortFinding(label, count, total / count, rest / others, low, high, low - high)
+        return CohortFinding(label, cell[0], cell[1] / cell[0], rest[1] / rest[0], low, high, low - high)
 
-    def _interval(self, count: int, total: float, share: float) -> tuple[float, float]:
+    def _interval(self, cell: Cell, share: float) -> tuple[float, float]:
+        count, total, absolute = cell
         if not self.noisy:
             return interval(total, count, share)
-        # In [-1, 1] there: the bounds are those of (x + 1) / 2.
-        low, high = interval((total + count) / 2, count, share)
-        return 2 * low - 1, 2 * high - 1
+        # x = x⁺ − x⁻, both in [0, 1] and each with half of the error.
+        low, high = interval((absolute + total) / 2, count, share / 2)
+        least, most = interval((absolute - total) / 2, count, share / 2)
+        return low - most, high - least
 
 
 def _cuts(values: Floats) -> Floats:
@@ -364,11 +360,11 @@ def _cuts(values: Floats) -> Floats:
     return cuts
 
 
-def _striking(count: int, total: float, others: int, rest: float) -> float:
+def _striking(cell: Cell, rest: Cell) -> float:
     """A z score: by it the cohorts are chosen whose bounds are worth working out."""
-    mean = (total + rest) / (count + others)
-    spread = max(abs(mean) * (1 - min(1.0, abs(mean))), 1e-9) * (1 / count + 1 / others)
-    return (total / count - rest / others) / math.sqrt(spread)
+    mean = (cell[2] + rest[2]) / (cell[0] + rest[0])
+    spread = max(mean * (1 - min(1.0, mean)), 1e-9) * (1 / cell[0] + 1 / rest[0])
+    return (cell[1] / cell[0] - rest[1] / rest[0]) / math.sqrt(spread)
 
 
 def _nth(pair: Pair, place: int) -> str | None:

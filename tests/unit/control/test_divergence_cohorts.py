@@ -86,9 +86,9 @@ def test_a_unit_speaks_once_in_a_window() -> None:
     one = judged(1, flip=True)
     cohorts.take([one] * 50, {}, 0.0)
     cohorts.take([one] * 50, {}, 10.0)
-    assert sum(count for count, _ in cohorts.headers[0].cells.values()) == 1
+    assert sum(count for count, *_ in cohorts.headers[0].cells.values()) == 1
     cohorts.take([one], {}, 601.0)
-    assert sum(count for count, _ in cohorts.headers[0].cells.values()) == 2
+    assert sum(count for count, *_ in cohorts.headers[0].cells.values()) == 2
 
 
 @settings(deadline=None)
@@ -97,7 +97,7 @@ def test_values_are_bounded_and_none_is_lost(values: list[str | None]) -> None:
     cohorts = Cohorts([COUNTRY])
     cohorts.take([judged(n, flip=False, country=value) for n, value in enumerate(values)], {}, 0.0)
     cells = cohorts.headers[0].cells
-    assert sum(count for count, _ in cells.values()) == len(values)
+    assert sum(count for count, *_ in cells.values()) == len(values)
     assert len(cells) <= MOST_VALUES + 2
     assert all(len(name) <= 100 for name in cells)
 
@@ -123,7 +123,7 @@ def test_ranges_hold_every_value_in_bounded_bins(values: list[float], at_once: i
         cohorts.take([judged(start + n, flip=False) for n in range(len(part))], features, 0.0)
     ranges = cohorts.features["age"]
     if len(values) >= LEARNED + at_once:
-        assert sum(count for count, _ in ranges.cells.values()) == len(values)
+        assert sum(count for count, *_ in ranges.cells.values()) == len(values)
     assert len(ranges.cells) <= BINS + 1
     assert len({ranges.label(name) for name in ranges.cells}) == len(ranges.cells)
 
@@ -184,7 +184,7 @@ def test_an_answer_that_only_the_candidate_failed_to_give_counts() -> None:
     failed = failed._replace(candidate=failed.candidate._replace(outcome=Outcome.TIMEOUT, status=0, body=b""))
     both = failed._replace(incumbent=failed.incumbent._replace(status=500))
     cohorts.take([JudgedPair(failed, None, None), JudgedPair(both, None, None)], {}, 0.0)
-    assert cohorts.headers[0].cells == {"NZ": (1, 1.0)}
+    assert cohorts.headers[0].cells == {"NZ": (1, 1.0, 1.0)}
 
 
 def test_what_is_kept_goes_on_after_a_restart_and_nonsense_is_refused() -> None:

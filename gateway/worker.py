@@ -23,7 +23,7 @@ from domain.routing import Arm
 from domain.snapshot import Snapshot
 from gateway.access_log import AccessLog
 from gateway.agreement import Comparing
-from gateway.boot import Boot, NewCertificates, Order, ReopenLogs
+from gateway.boot import Boot, NewCertificates, Order
 from gateway.census import Census
 from gateway.certificates import ServerTls
 from gateway.client import ClientConnection
@@ -345,13 +345,11 @@ class Worker:
 
     def obey(self, order: Order) -> None:
         """Do what the supervisor says."""
-        match order:
-            case NewCertificates(certificates):
-                if self._listener is not None:
-                    self._listener.tls = ServerTls(certificates)
-            case ReopenLogs():
-                if self.access is not None:
-                    self.access.reopen()
+        if isinstance(order, NewCertificates):
+            if self._listener is not None:
+                self._listener.tls = ServerTls(order.certificates)
+        elif self.access is not None:
+            self.access.reopen()
 
     def drain(self) -> None:
         """Begin to end: accept a moment longer, close each connection with its next answer."""

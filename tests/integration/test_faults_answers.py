@@ -103,7 +103,8 @@ def test_a_candidate_that_breaks_in_mid_head_costs_its_client_nothing(hard: bool
                     assert (answer.status, answer.body) == (200, b"[0]")
                     assert answer.fields["x-pointsman-arm"] == "incumbent"
                 client.close()
-                await _counted(running, s200=5)
+                # The client's answers by the incumbent, and the candidate's that never came.
+                await _counted(running, s200=5, s0=5)
 
     asyncio.run(scenario())
 

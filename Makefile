@@ -67,8 +67,8 @@ $(PEERS): pyproject.toml | $(READY)
 	@echo "Setting up .venv-bench with the peers (once) ..." >&2; \
 	$(BIN)/python -m venv .venv-bench >&2 \
 	&& { $(BIN)/uv pip install --quiet --python .venv-bench/bin/python --group peers >&2 \
-	     || .venv-bench/bin/python -m pip install --quiet --upgrade 'pip>=25.1' >&2 \
-	     && .venv-bench/bin/python -m pip install --quiet --group peers >&2; } \
+	     || { .venv-bench/bin/python -m pip install --quiet --upgrade 'pip>=25.1' >&2 \
+	          && .venv-bench/bin/python -m pip install --quiet --group peers >&2; }; } \
 	&& touch $@ || echo "The peers cannot be installed: see above. Going on without them." >&2
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[bench]' >&2 \
 	|| $(BIN)/python -m pip install --quiet --editable '.[bench]' >&2 || echo "No matplotlib, no chart." >&2

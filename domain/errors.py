@@ -59,6 +59,10 @@ class StateUnavailable(PointsmanError):  # noqa: N818 - the design's name; it is
     """Durable or shared state can be neither read nor written now."""
 
 
+class LineageUnknown(PointsmanError):  # noqa: N818 - an answer, not a mistake
+    """The registry was asked and has no such record: no such version, or an alias that points nowhere."""
+
+
 class StaleRearm(PointsmanError):  # noqa: N818 - named after what was refused
     """A re-arm named other kills than those in force: somebody killed again in between."""
 

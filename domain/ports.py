@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from domain.kill import Clearance, Kill
+from domain.lineage import Lineage
+from domain.reference import Reference
 
 
 class StateStore(Protocol):
@@ -13,8 +15,9 @@ class StateStore(Protocol):
 
     Every write is durable when its call returns: a crash of the process or of the machine a moment later
     loses nothing. Every method may be called from any thread, blocks for as long as the disk takes, and
-    raises `StateUnavailable` (with the reason) when the state can be neither read nor written; a failed
-    write has changed nothing.
+    raises `StateUnavailable` (with the reason) when the state can be neither read nor written. A failed write
+    has changed nothing, or, where a server was lost while it answered, was done whole; so every write may be
+    done again.
     """
 
     def kills(self) -> tuple[Kill, ...]:
@@ -54,4 +57,32 @@ class StateStore(Protocol):
 
     def close(self) -> None:
         """Give the resources back. Twice is harmless; other calls afterwards raise StateUnavailable."""
+        ...
+
+
+class Lease(Protocol):
+    """Who of several replicas leads, and may move releases on."""
+
+    def held(self) -> int | None:
+        """The fencing token while this process leads, None while it does not. Never waits.
+
+        Tokens rise: whoever takes steps in a shared place shows the token, and one that is lower than the
+        highest that was seen there is refused. A process that shares nothing always leads, with token 1.
+        """
+        ...
+
+
+class LineageSource(Protocol):
+    """A registry that says what versions were made of. One source serves one kind of reference."""
+
+    async def lookup(self, reference: Reference) -> Lineage:
+        """The record that `reference` names now, within a few seconds.
+
+        Raises LineageUnknown when the source has no such record, StateUnavailable when it cannot be asked,
+        and ConfigError when what is written there is no record.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Give the resources back. Twice is harmless."""
         ...

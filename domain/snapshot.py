@@ -120,13 +120,37 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class Lookup:
+    """Who is exposed is asked of the control process, unit by unit, and held in these bounds.
+
+    Attributes:
+        source: what the answers are good for; another source makes them void.
+        age: seconds that an answer may decide.
+        most: answers that a worker holds.
+    """
+
+    source: str
+    age: float = 60.0
+    most: int = 100_000
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The frozen routing state. `flags` is a document in Unleash's client-features format (JSON bytes)."""
+    """The frozen routing state.
+
+    Attributes:
+        flags: a document in Unleash's client-features format (JSON bytes).
+        lookup: where there is no such document, because the flags' rules cannot be had; None elsewhere.
+        environment, app_name: what a flag's constraints on them see; None is a field that is missing.
+    """
 
     generation: int
     endpoints: tuple[Endpoint, ...]
     flags: bytes = b'{"version":1,"features":[]}'
     config_digest: str = ""
+    lookup: Lookup | None = None
+    environment: str | None = None
+    app_name: str | None = None
 
     def __post_init__(self) -> None:
         _demand(self.generation >= 0, "generation", self.generation, "0 or more")

@@ -22,11 +22,12 @@ from pathlib import Path
 from types import ModuleType
 
 MODULES = (
-    "gateway.chunks", "gateway.client", "gateway.counters", "gateway.ejection", "gateway.exchange",
-    "gateway.fields", "gateway.guarded", "gateway.head", "gateway.message", "gateway.mirror", "gateway.pool",
-    "gateway.queue", "gateway.servers", "gateway.service", "gateway.standing", "gateway.upstream",
-    "gateway.watched", "gateway.worker", "routing.exposure", "routing.hashing", "routing.strategies",
-    "routing.table", "shadow.outbox", "shadow.pairing", "shadow.sampler",
+    "domain.members", "gateway.breaker", "gateway.chunks", "gateway.client", "gateway.counters",
+    "gateway.ejection", "gateway.exchange", "gateway.fields", "gateway.guarded", "gateway.head",
+    "gateway.message", "gateway.mirror", "gateway.pool", "gateway.queue", "gateway.servers",
+    "gateway.service", "gateway.standing", "gateway.upstream", "gateway.watched", "gateway.worker",
+    "routing.exposure", "routing.hashing", "routing.strategies", "routing.table", "shadow.outbox",
+    "shadow.pairing", "shadow.sampler",
 )  # fmt: skip
 GROUP = "pointsman"
 """The modules call each other without Python in between, so they live in one library of this name."""

@@ -6,7 +6,8 @@ process, by taking the candidate out for good (and an operator re-arming it), or
 
 from __future__ import annotations
 
-from domain.observation import Observation, Outcome
+from domain.members import ANSWERED
+from domain.observation import Observation
 
 
 class Breaker:
@@ -24,7 +25,7 @@ class Breaker:
         """Whether this observation opened the breaker. A 4xx answer is no hard failure: the server works."""
         if observation.version != self.version or self.opened:
             return False
-        if observation.outcome is Outcome.ANSWERED and observation.status < 500:
+        if observation.outcome is ANSWERED and observation.status < 500:
             self.failures = 0
             return False
         if observation.outcome.blames_the_arm or observation.status >= 500:

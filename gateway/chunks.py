@@ -7,19 +7,24 @@ checked and dropped: a trailer that became a header would let anybody write the 
 from __future__ import annotations
 
 import re
+from typing import Final
 
-MAX_LINE = 4096
+MAX_LINE: Final = 4096
 """Bytes in a chunk's size line with its extensions."""
-MAX_TRAILERS = 8192
-TINY = 16
+MAX_TRAILERS: Final = 8192
+TINY: Final = 16
 """Bytes below which a chunk costs more to read than its bytes."""
-MOST_TINY = 16_384
+MOST_TINY: Final = 16_384
 """Such chunks in one request's body: a client that sends more of them wants to keep us busy."""
 
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?")
 _TRAILER = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*")
 
-_LINE, _DATA, _DATA_END, _TRAILERS, _DONE = range(5)
+_LINE: Final = 0
+_DATA: Final = 1
+_DATA_END: Final = 2
+_TRAILERS: Final = 3
+_DONE: Final = 4
 
 
 class ChunkError(ValueError):

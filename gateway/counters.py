@@ -9,6 +9,8 @@ from collections import defaultdict
 from shadow.outbox import Counts
 from shadow.wire import LATENCY_BOUNDS, OVERHEAD_BOUNDS, MirrorCounts, OverheadCounts, RequestCounts
 
+MIRROR_ENDS = ("paired", "dropped", "failed", "timeout")
+
 
 class Histogram:
     """Counts per upper bound (seconds) and one above."""
@@ -46,24 +48,31 @@ class Tally:
     into buckets, many at a time.
     """
 
-    __slots__ = ("latencies", "statuses")
+    __slots__ = ("_last", "_status", "latencies", "statuses")
 
     def __init__(self) -> None:
         self.latencies: defaultdict[int, list[float]] = defaultdict(list)
         self.statuses: dict[int, Histogram] = {}
+        self._status = 0
+        self._last = self.latencies[0]
 
     def request(self, status: int, seconds: float) -> None:
         """One answer to a client, `seconds` after its head was read."""
-        self.latencies[status].append(seconds)
+        if status != self._status:
+            self._status = status
+            self._last = self.latencies[status]
+        self._last.append(seconds)
 
     def settle(self) -> None:
         """Put what came of late into buckets."""
         for status, latencies in self.latencies.items():
+            if not latencies:
+                continue
             histogram = self.statuses.get(status)
             if histogram is None:
                 histogram = self.statuses[status] = Histogram(LATENCY_BOUNDS)
             histogram.observe_all(latencies)
-        self.latencies.clear()
+            latencies.clear()
 
 
 class Counters:
@@ -72,7 +81,7 @@ class Counters:
     def __init__(self) -> None:
         self._tallies: dict[tuple[str, str, str], Tally] = {}
         self._overhead: dict[str, Histogram] = {}
-        self._mirrors: dict[tuple[str, str], int] = {}
+        self._mirrors: dict[str, dict[str, int]] = {}
         self.refused = self.tally("", "", "")
 
     def tally(self, endpoint: str, version: str, arm: str) -> Tally:
@@ -86,10 +95,9 @@ class Counters:
             histogram = self._overhead[endpoint] = Histogram(OVERHEAD_BOUNDS)
         histogram.observe(seconds)
 
-    def mirror(self, endpoint: str, outcome: str) -> None:
-        """One mirror that ended as paired, dropped, failed or timeout."""
-        key = (endpoint, outcome)
-        self._mirrors[key] = self._mirrors.get(key, 0) + 1
+    def mirrors(self, endpoint: str) -> dict[str, int]:
+        """Where mirrors are counted, by how they end; the same one for the same name."""
+        return self._mirrors.setdefault(endpoint, dict.fromkeys(MIRROR_ENDS, 0))
 
     def settle(self) -> None:
         """Keep what is counted small, whether anybody takes it or not."""
@@ -108,8 +116,15 @@ class Counters:
             OverheadCounts(endpoint, histogram.buckets, histogram.seconds)
             for endpoint, histogram in self._overhead.items()
         ]
-        mirrors = [MirrorCounts(*key, count) for key, count in self._mirrors.items()]
+        mirrors = [
+            MirrorCounts(endpoint, end, count)
+            for endpoint, counts in self._mirrors.items()
+            for end, count in counts.items()
+            if count
+        ]
         for tally in self._tallies.values():
             tally.statuses = {}
-        self._overhead, self._mirrors = {}, {}
+        self._overhead = {}
+        for counts in self._mirrors.values():
+            counts.update(dict.fromkeys(counts, 0))
         return requests, overhead, mirrors

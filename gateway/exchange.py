@@ -8,10 +8,11 @@ after the served request is on its way, and whatever it does is between the mirr
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from domain.observation import Observation, Outcome
-from domain.routing import Arm, Decision
+from domain.members import ANSWERED, CANDIDATE, INCUMBENT
+from domain.observation import Outcome
+from domain.routing import Decision
 from domain.snapshot import UnitKind
 from gateway.chunks import LAST_CHUNK, encode
 from gateway.head import ResponseHead
@@ -23,21 +24,21 @@ from gateway.problem import RETRY_AFTER, problem
 from gateway.retries import RetryBudget
 from gateway.service import ServedEndpoint
 from gateway.upstream import UpstreamConnection
-from shadow.pairing import NOTHING_KEPT, Asked, Capture, Kept, PendingPair
+from shadow.pairing import NOTHING_KEPT, Capture, Kept, PendingPair, asked, observed
 
 if TYPE_CHECKING:
     from gateway.client import ClientConnection
     from gateway.worker import Worker
 
-COLLECT = 256 * 1024
+COLLECT: Final = 256 * 1024
 """Bytes of a request's body up to which it is collected before anybody is asked; a longer one streams."""
-KEPT_FOR_FAILOVER = 1024 * 1024
+KEPT_FOR_FAILOVER: Final = 1024 * 1024
 """Bytes of a request's body up to which it can be sent again to the incumbent."""
-CLIENT_LEFT = 499
+CLIENT_LEFT: Final = 499
 """Counted as status for a client that closed before its answer was whole (nginx's convention)."""
-OVERHEAD_SAMPLE = 16
+OVERHEAD_SAMPLE: Final = 16
 """Of so many requests the gateway's own time is measured for one."""
-NONE_TRIED: frozenset[Pool] = frozenset()
+NONE_TRIED: Final[frozenset[Pool]] = frozenset()
 
 
 class Exchange:
@@ -141,7 +142,7 @@ class Exchange:
         most = self._service.max_body
         if self._decision is None or self._connection is None:
             return most
-        by_right = KEPT_FOR_FAILOVER if self._version.arm is Arm.CANDIDATE else COLLECT
+        by_right = KEPT_FOR_FAILOVER if self._version.arm is CANDIDATE else COLLECT
         if size <= by_right or self._decision.mirror is None or not self.message.kept:
             return by_right
         # To mirror it, all of it has to be kept, and there is a budget for that.
@@ -177,7 +178,7 @@ class Exchange:
     def _follow(self, decision: Decision, now: float) -> None:
         """Ask whom `decision` names."""
         service = self._service
-        if decision.arm is Arm.INCUMBENT:
+        if decision.arm is INCUMBENT:
             version = service.incumbent
         else:
             candidate = service.candidate
@@ -217,16 +218,16 @@ class Exchange:
             return
         size = message.size
         if not service.budget.open(size):
-            worker.counters.mirror(service.name, "dropped")
+            service.mirrored["dropped"] += 1
             return
-        asked = Asked(
+        question = asked(
             text_of(message.request_id), service.name, self._unit_digest(), decision.generation,
             decision.arm, worker.wall(),
         )  # fmt: skip
         kept = self._kept() if service.keeps else NOTHING_KEPT
         repeats = limits.noise_share > 0 and worker.sampler.sampled(limits.noise_share)
         max_body = service.endpoint.max_body
-        self._pending = pending = PendingPair(service.budget, size, max_body, asked, kept, repeats=repeats)
+        self._pending = pending = PendingPair(service.budget, size, max_body, question, kept, repeats=repeats)
         worker.later(Mirror(worker, service, service.version(decision.mirror), message, pending))
         if repeats:
             worker.later(Mirror(worker, service, service.incumbent, message, pending, repeats=True))
@@ -299,8 +300,8 @@ class Exchange:
                     client.closing_field(self), body,
                 )
             )  # fmt: skip
-        if self._pending is not None or version.arm is Arm.CANDIDATE:
-            self._observed(Outcome.ANSWERED, head, now, body)
+        if self._pending is not None or version.arm is CANDIDATE:
+            self._observed(ANSWERED, head, now, body)
         self._settle(head.status, now)
 
     def begun(self, head: ResponseHead, *, until_close: bool) -> None:
@@ -346,7 +347,7 @@ class Exchange:
         if capture is not None and capture.overflowed:
             self._observed(Outcome.OVERSIZE, head, now, b"")
         else:
-            self._observed(Outcome.ANSWERED, head, now, b"" if capture is None else capture.body(), held=True)
+            self._observed(ANSWERED, head, now, b"" if capture is None else capture.body(), held=True)
         self._settle(0 if head is None else head.status, now)
 
     def failed(self, outcome: Outcome, reason: str, *, unanswered: bool) -> None:
@@ -367,7 +368,7 @@ class Exchange:
         if self.sent_head:
             self._client.break_off()
             self._settle(502, now)
-        elif self._version.arm is Arm.CANDIDATE and again:
+        elif self._version.arm is CANDIDATE and again:
             # The client gets the incumbent's answer; that this arm gave none is counted all the same.
             self._version.tally.request(0, now - self._began)
             self._end_retry()
@@ -396,15 +397,16 @@ class Exchange:
 
     def _answer_problem(self, outcome: Outcome, reason: str, now: float) -> None:
         status = _STATUS_OF.get(outcome, 502)
-        fields = self._client.closing_field(self)
-        if status == 503:
-            fields += RETRY_AFTER
         detail = f"{self._version.arm} {self._version.name}: {reason}"
+        self._write_problem(status, detail, RETRY_AFTER if status == 503 else b"")
+        self._settle(status, now)
+
+    def _write_problem(self, status: int, detail: str, fields: bytes = b"") -> None:
         self.sent_head = True
+        fields = self._client.closing_field(self) + fields
         self._client.write(
             problem(status, detail, self.message.request_id, fields=fields, bodiless=self.is_head)
         )
-        self._settle(status, now)
 
     # ---- the end --------------------------------------------------------------------------------------
 
@@ -415,7 +417,7 @@ class Exchange:
         pending = self._pending
         version = self._version
         if pending is None:
-            if version.arm is Arm.INCUMBENT:
+            if version.arm is INCUMBENT:
                 return
             body = b""
         elif body and not held and not pending.keeps(body):
@@ -453,11 +455,7 @@ class Exchange:
         if self.sent_head:
             self._client.break_off()
         else:
-            self.sent_head = True
-            fields = self._client.closing_field(self)
-            self._client.write(
-                problem(status, detail, self.message.request_id, fields=fields, bodiless=self.is_head)
-            )
+            self._write_problem(status, detail)
         self._settle(status, self._worker.clock())
 
     def _let_go(self) -> None:
@@ -500,16 +498,9 @@ _STATUS_OF = {
 }
 
 
-def observed(
-    version: str, outcome: Outcome, status: int, latency: float, body: bytes, media: str
-) -> Observation:
-    """An Observation, made as tuples are: a named tuple's own constructor takes twice the time."""
-    return tuple.__new__(Observation, (version, outcome, status, latency, body, media))
-
-
 def to_incumbent(decision: Decision) -> Decision:
     """The same in a shadow stage."""
-    return Decision(Arm.INCUMBENT, Arm.CANDIDATE, decision.reason, decision.generation)
+    return Decision(INCUMBENT, CANDIDATE, decision.reason, decision.generation)
 
 
 def text_of(value: bytes) -> str:

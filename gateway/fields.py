@@ -8,20 +8,31 @@ remembered, in bounds; a forgotten name is only looked up again.
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from domain.errors import ClientProtocolError
 
-REMEMBERED = 4096
+REMEMBERED: Final = 4096
 """Names, hosts or request lines kept before all of a kind are forgotten."""
 VALUES_REMEMBERED = 16
 """Different lines of one name."""
-LONGEST_REMEMBERED = 256
+LONGEST_REMEMBERED: Final = 256
 """Bytes in one of them."""
-MAX_DIGITS = 15
+MAX_DIGITS: Final = 15
 """Digits in a Content-Length: a petabyte, and far from any overflow."""
 
-PASS, HOST, LENGTH, CONNECTION, CODING, EXPECT, REQUEST_ID, DROP, MEDIA, FRESH = range(10)
-WANTED = 16
+PASS: Final = 0
+HOST: Final = 1
+LENGTH: Final = 2
+CONNECTION: Final = 3
+CODING: Final = 4
+EXPECT: Final = 5
+REQUEST_ID: Final = 6
+DROP: Final = 7
+MEDIA: Final = 8
+FRESH: Final = 9
+VIA: Final = 10
+WANTED: Final = 16
 """Added to a field's kind when routing reads its value."""
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -33,6 +44,7 @@ _FRAMING = {b"content-length": LENGTH, b"connection": CONNECTION, b"transfer-enc
 _FORWARDING = dict.fromkeys((b"forwarded", b"x-real-ip"), DROP)
 REQUEST_KINDS = {
     **_HOP_BY_HOP, **_FRAMING, **_FORWARDING, b"host": HOST, b"expect": EXPECT, b"x-request-id": REQUEST_ID,
+    b"via": VIA,
 }  # fmt: skip
 _MEDIA = dict.fromkeys((b"content-type", b"content-encoding", b"inference-header-content-length"), MEDIA)
 RESPONSE_KINDS = {**_HOP_BY_HOP, **_FRAMING, **_MEDIA, b"x-request-id": DROP}

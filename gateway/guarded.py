@@ -24,16 +24,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from domain.members import ANSWERED, CANDIDATE, INCUMBENT
 from domain.observation import Observation, Outcome
-from domain.routing import Arm, Decision
+from domain.routing import Decision
 from gateway.agreement import Finding
-from gateway.exchange import observed, text_of, to_incumbent
+from gateway.exchange import text_of, to_incumbent
 from gateway.head import ResponseHead
 from gateway.message import NO_LENGTH, RequestMessage
 from gateway.mirror import Mirror
 from gateway.service import ServedEndpoint, ServedVersion
 from gateway.watched import WatchedExchange
-from shadow.pairing import NOTHING_KEPT, Asked, PendingPair
+from shadow.pairing import NOTHING_KEPT, PendingPair, asked, observed
 
 if TYPE_CHECKING:
     from gateway.client import ClientConnection
@@ -68,12 +69,12 @@ class GuardedExchange(WatchedExchange):
 
     def _follow(self, decision: Decision, now: float) -> None:
         service = self._service
-        if service.guarded and decision.arm is Arm.CANDIDATE:
+        if service.guarded and decision.arm is CANDIDATE:
             decision = to_incumbent(decision)
             message = self.message
             if service.comparer is not None and message.complete and message.kept and not self.is_head:
                 self._challenge(decision.generation)
-                decision = Decision(Arm.INCUMBENT, None, decision.reason, decision.generation)
+                decision = Decision(INCUMBENT, None, decision.reason, decision.generation)
         super()._follow(decision, now)
 
     def _challenge(self, generation: int) -> None:
@@ -84,19 +85,19 @@ class GuardedExchange(WatchedExchange):
         size = message.size
         gate = self._gate
         if (gate is not None and gate.crowded) or not service.budget.open(size):
-            worker.counters.mirror(service.name, "dropped")
+            service.mirrored["dropped"] += 1
             return
-        asked = Asked(
+        question = asked(
             text_of(message.request_id), service.name, self._unit_digest(), generation,
-            Arm.INCUMBENT, worker.wall(),
+            INCUMBENT, worker.wall(),
         )  # fmt: skip
         kept = self._kept() if service.keeps else NOTHING_KEPT
         noise = service.budget.limits.noise_share
         repeats = noise > 0 and worker.sampler.sampled(noise)
         max_body = service.endpoint.max_body
-        self._pending = pending = PendingPair(service.budget, size, max_body, asked, kept, repeats=repeats)
+        self._pending = pending = PendingPair(service.budget, size, max_body, question, kept, repeats=repeats)
         self._guards = True
-        worker.later(Challenger(worker, service, service.version(Arm.CANDIDATE), message, pending, self))
+        worker.later(Challenger(worker, service, service.version(CANDIDATE), message, pending, self))
         if repeats:
             worker.later(Mirror(worker, service, service.incumbent, message, pending, repeats=True))
 
@@ -145,7 +146,7 @@ class GuardedExchange(WatchedExchange):
         self._head = head
         self._trusted_at = now = self._worker.clock()
         self._trusted = observed(
-            self._version.name, Outcome.ANSWERED, head.status, now - self._asked, body, head.media
+            self._version.name, ANSWERED, head.status, now - self._asked, body, head.media
         )
         if not self._guards:
             self._serve_trusted()  # the candidate's failure came while this was collected
@@ -184,7 +185,7 @@ class GuardedExchange(WatchedExchange):
         self._found(finding)
         rival, head = self._rival, self._rival_head
         if finding is Finding.AGREED and rival is not None and head is not None:
-            self._serve(self._service.version(Arm.CANDIDATE), head, rival.body)
+            self._serve(self._service.version(CANDIDATE), head, rival.body)
         else:
             self._serve_trusted()
 
@@ -208,8 +209,8 @@ class GuardedExchange(WatchedExchange):
             fields += b"\r\ncontent-length: %d" % len(body)
         client.write(self._head_bytes(head, fields + client.closing_field(self)) + body)
         pending = self._pending
-        if pending is not None and version.arm is Arm.CANDIDATE:
-            pending.serve(Arm.CANDIDATE)
+        if pending is not None and version.arm is CANDIDATE:
+            pending.serve(CANDIDATE)
         self._observe_trusted()
         self._settle(head.status, now)
 
@@ -242,14 +243,7 @@ class Challenger(Mirror):
     ) -> None:  # fmt: skip
         super().__init__(worker, service, version, message, pending)
         self._exchange = exchange
-
-    def send(self) -> None:
-        pool = self._version.servers.choose()
-        self._asked = now = self._worker.clock()
-        if pool is None:
-            self.failed(Outcome.CONNECT, "the version has no server to ask", unanswered=False)
-            return
-        pool.ask(self, now + self._version.patience, self._service.timeout)
+        self._patience = version.patience
 
     def payload(self, authority: bytes, target_prefix: bytes) -> bytes:
         """Without the field that says "mirror": whoever reads it may not bother to answer well."""
@@ -266,16 +260,12 @@ class Challenger(Mirror):
             self._exchange.challenged(None, None)
         super().piece(data)
 
-    def _still_streams(self) -> bool:
-        silence = self._worker.clock() - self._heard
-        return self._heard > 0 and silence < self._version.patience / 2
-
     def _observe(self, outcome: Outcome, body: bytes) -> None:
         super()._observe(outcome, body)
-        self._exchange.challenged(self._head, self._pending.seen(Arm.CANDIDATE))
+        self._exchange.challenged(self._head, self._pending.seen(CANDIDATE))
 
 
-_CAME = frozenset((Outcome.ANSWERED, Outcome.OVERSIZE, Outcome.FLOOD))
+_CAME = frozenset((ANSWERED, Outcome.OVERSIZE, Outcome.FLOOD))
 """Something was answered, though nothing to serve."""
 
 

@@ -13,13 +13,14 @@ what is refused, and why. Both read every head alike (`tests/conformance/http`).
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterable
 from itertools import filterfalse
+from typing import Final
 
 from domain.errors import ClientProtocolError, UpstreamProtocolError
 from domain.media import Media
+from gateway import accelerator
 from gateway.fields import (
     CODING,
     CONNECTION,
@@ -37,6 +38,7 @@ from gateway.fields import (
     REQUEST_PREFIXES,
     RESPONSE_KINDS,
     RESPONSE_PREFIXES,
+    VIA,
     WANTED,
     FieldNames,
     body_length,
@@ -52,17 +54,17 @@ try:
 except ImportError:  # not compiled: the machine it was installed on has no C compiler
     _scan = None  # type: ignore[assignment]  # absent where nothing was compiled
 
-ACCELERATED = _scan is not None and os.environ.get("POINTSMAN_ACCELERATOR", "on") != "off"
+ACCELERATED: Final = _scan is not None and accelerator.wanted()
 """Whether heads are read by the compiled scan."""
 
-MAX_HEAD = 64 * 1024
+MAX_HEAD: Final = 64 * 1024
 """Bytes in a request's or response's head."""
-MAX_FIELDS = 100
-MAX_TARGET = 16 * 1024
+MAX_FIELDS: Final = 100
+MAX_TARGET: Final = 16 * 1024
 """Bytes in a request line."""
-HEADS_REMEMBERED = 256
+HEADS_REMEMBERED: Final = 256
 """Different response heads of one server."""
-LONGEST_HEAD_REMEMBERED = 4096
+LONGEST_HEAD_REMEMBERED: Final = 4096
 
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]++) ([\x21-\x7e]++) HTTP/([0-9])\.([0-9])")
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: [\t\x20-\x7e\x80-\xff]*+)?")
@@ -152,7 +154,7 @@ class RequestGrammar:
                 names.remember(name, field)
             elif kind:
                 noted.append((kind, name, field[len(name) :].strip(b" \t")))
-                if kind != WANTED:
+                if kind & ~WANTED not in (PASS, VIA):
                     lines.remove(field)
         message.fields = b"\r\n".join(lines)
         self._note(message, noted)
@@ -242,6 +244,8 @@ def _note_rare(message: RequestMessage, kind: int, value: bytes) -> None:
         if value.lower() != b"100-continue":
             raise ClientProtocolError("the only expectation understood is 100-continue", 417)
         message.expects_continue = message.minor == 1
+    elif kind == VIA:
+        message.via = True
 
 
 class ResponseGrammar:

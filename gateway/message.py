@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from domain.media import Media
 from gateway.chunks import encode
 
-NO_LENGTH = -1
+NO_LENGTH: Final = -1
 """The head has no Content-Length."""
 MEDIA_FIELDS = (b"content-type", b"content-encoding", b"inference-header-content-length")
 """What tells how a body is written, as far as predictions go."""
-IN_CHUNKS = -1
+IN_CHUNKS: Final = -1
 """Only the chunks themselves tell where the body ends."""
 
 
@@ -24,6 +26,7 @@ class RequestMessage:
         end: where the head ends in the bytes it was read from.
         whole_at: where the body ends in them, or IN_CHUNKS.
         request_id: empty until there is one.
+        via: it came through another proxy, or through this one: there is a Via field.
         values: lower-case name → value of the fields that routing asked for (the first of each), or None.
         own: the gateway's own lines, each with its leading CRLF.
         complete: the body is whole.
@@ -34,6 +37,7 @@ class RequestMessage:
     # What is rare stands in the class: a request only writes what it has.
     chunked = False
     expects_continue = False
+    via = False
     values: dict[bytes, bytes] | None = None
     complete = False
     kept = True
@@ -97,8 +101,9 @@ class RequestMessage:
         if self.chunked and not self.complete and body:
             body = encode(body)
         lines = self._lines or self._settled_lines()
-        parts = (self.method, prefix, target, authority, lines, extra, body)
-        return b"%b %b%b HTTP/1.1\r\nhost: %b%b%b\r\n\r\n%b" % parts
+        return b"%b %b%b HTTP/1.1\r\nhost: %b%b%b\r\n\r\n%b" % (
+            self.method, prefix, target, authority, lines, extra, body,
+        )  # fmt: skip
 
     def _settled_lines(self) -> bytes:
         """The lines that are the same for every server, remembered once the body's framing is settled."""

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from domain.observation import Observation, Outcome
+from domain.members import ANSWERED
+from domain.observation import Outcome
 from gateway.head import ResponseHead
 from gateway.message import RequestMessage
 from gateway.service import ServedEndpoint, ServedVersion
 from gateway.upstream import UpstreamConnection
-from shadow.pairing import Capture, PendingPair
+from shadow.pairing import Capture, PendingPair, observed
 
 if TYPE_CHECKING:
     from gateway.worker import Worker
 
 MIRROR_FIELD = b"\r\nx-pointsman-mirror: 1"
 _COUNTED_AS = {
-    Outcome.ANSWERED: "paired",
     Outcome.OVERSIZE: "paired",
     Outcome.TIMEOUT: "timeout",
     Outcome.OVERLOAD: "dropped",
@@ -31,8 +31,8 @@ class Mirror:
     """
 
     __slots__ = (
-        "_asked", "_capture", "_connection", "_head", "_heard", "_message", "_pending", "_repeats",
-        "_service", "_stale", "_version", "_worker", "is_head",
+        "_asked", "_capture", "_connection", "_head", "_heard", "_message", "_patience", "_pending",
+        "_repeats", "_service", "_stale", "_version", "_worker", "is_head",
     )  # fmt: skip
     abandoned = False
     streams_answer = False
@@ -48,6 +48,7 @@ class Mirror:
         self._message = message
         self._pending = pending
         self._repeats = repeats
+        self._patience = service.timeout
         self._asked = self._heard = 0.0
         self._stale = False
         self._capture: Capture | None = None
@@ -62,8 +63,7 @@ class Mirror:
         if pool is None:
             self.failed(Outcome.CONNECT, "the version has no server to ask", unanswered=False)
             return
-        timeout = self._service.timeout
-        pool.ask(self, now + timeout, timeout)
+        pool.ask(self, now + self._patience, self._service.timeout)
 
     def payload(self, authority: bytes, target_prefix: bytes) -> bytes:
         return self._message.payload(authority, target_prefix, self._version.path, MIRROR_FIELD)
@@ -81,7 +81,7 @@ class Mirror:
         if body and not self._pending.keeps(body):
             self._observe(Outcome.OVERSIZE, b"")
         else:
-            self._observe(Outcome.ANSWERED, body)
+            self._observe(ANSWERED, body)
 
     def begun(self, head: ResponseHead, *, until_close: bool) -> None:
         self._head = head
@@ -105,7 +105,7 @@ class Mirror:
         self._observe(outcome, b"")
 
     def ended(self) -> None:
-        self._observe(Outcome.ANSWERED, b"" if self._capture is None else self._capture.body())
+        self._observe(ANSWERED, b"" if self._capture is None else self._capture.body())
 
     def failed(self, outcome: Outcome, reason: str, *, unanswered: bool) -> None:
         if unanswered and self._stale:
@@ -117,7 +117,7 @@ class Mirror:
     def _still_streams(self) -> bool:
         """A stream that is cut for our bound's sake is not late: only one that fell silent is."""
         silence = self._worker.clock() - self._heard
-        return self._heard > 0 and silence < self._service.timeout / 2
+        return self._heard > 0 and silence < self._patience / 2
 
     def upload_paused(self) -> None:
         """The whole request was written at once: nothing to pause."""
@@ -131,11 +131,10 @@ class Mirror:
         status, media = (0, "") if head is None else (head.status, head.media)
         version = self._version
         latency = worker.clock() - self._asked
-        # As tuples are made: see gateway.exchange.observed.
-        observation: Observation = tuple.__new__(
-            Observation, (version.name, outcome, status, latency, body, media)
-        )
-        worker.counters.mirror(self._service.name, _COUNTED_AS.get(outcome, "failed"))
+        observation = observed(version.name, outcome, status, latency, body, media)
+        # Identity first: an enum's hash is a call in Python, and nearly all are answered.
+        counted = "paired" if outcome is ANSWERED else _COUNTED_AS.get(outcome, "failed")
+        self._service.mirrored[counted] += 1
         if self._repeats:
             worker.repeated(observation, self._pending)
         else:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import deque
 from collections.abc import Callable, Iterator
 
 from domain.observation import Outcome
@@ -59,7 +58,7 @@ class Pool:
         self._authority = upstream.authority.encode()
         self._prefix = upstream.prefix.encode()
         self._pace = Pace()
-        self._idle: deque[UpstreamConnection] = deque()
+        self._idle: list[UpstreamConnection] = []
         self._all: set[UpstreamConnection] = set()
         self._outdated: set[UpstreamConnection] = set()
         self._waiting = Queue(limits.pending)

@@ -17,6 +17,7 @@ import itertools
 import random
 from collections.abc import Callable, Iterable, Iterator
 
+from domain.members import INCUMBENT
 from domain.routing import Arm, Balance, Upstream, Version
 from gateway.group import Group
 from gateway.pool import Pool
@@ -40,7 +41,7 @@ class Servers:
     def __init__(
         self,
         pools: tuple[Pool, ...],
-        arm: Arm = Arm.INCUMBENT,
+        arm: Arm = INCUMBENT,
         balance: Balance = Balance.LEAST_IN_FLIGHT,
         draw: Callable[[], float] = random.random,
     ) -> None:
@@ -78,7 +79,7 @@ class Servers:
         # Where no connection can be made asking is vain; where that is so everywhere it says so at once.
         reachable = tuple(pool for pool in pools if not pool.standing.resting) or pools
         live = tuple(pool for pool in reachable if not pool.outlier.ejected and self._passes(pool))
-        if self.arm is Arm.INCUMBENT and len(live) < PANIC * len(pools):
+        if self.arm is INCUMBENT and len(live) < PANIC * len(pools):
             live = reachable
         self._live = live
         self._only = live[0] if len(live) == 1 else None
@@ -87,13 +88,13 @@ class Servers:
     def _passes(self, pool: Pool) -> bool:
         """A candidate's server must have passed its checks; an incumbent's must not have failed them."""
         healthy = pool.standing.healthy
-        return healthy is not False if self.arm is Arm.INCUMBENT else healthy is True
+        return healthy is not False if self.arm is INCUMBENT else healthy is True
 
     def _choose(self, tried: frozenset[Pool]) -> Pool | None:
         pools = self._live
         if tried:
             pools = tuple(pool for pool in pools if pool not in tried)
-            if not pools and self.arm is Arm.INCUMBENT:
+            if not pools and self.arm is INCUMBENT:
                 pools = tuple(pool for pool in self.pools if pool not in tried)
         if self._warming and len(pools) > 1:
             pools = tuple(pool for pool in pools if self._takes_part(pool)) or pools
@@ -138,7 +139,7 @@ class Pools:
         self._pools: dict[Upstream, Pool] = {}
         self._leaving: dict[Pool, float] = {}  # somebody's exchange may yet ask one
 
-    def of(self, version: Version, arm: Arm = Arm.INCUMBENT) -> Servers:
+    def of(self, version: Version, arm: Arm = INCUMBENT) -> Servers:
         """The servers of `version`, which serves as `arm`."""
         pools = tuple(self._pool(upstream) for upstream in version.upstreams)
         return Servers(pools, arm, version.balance, self._draw)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from domain.members import CANDIDATE, INCUMBENT
 from domain.routing import Arm, Mode, Upstream, Version
 from domain.snapshot import Endpoint, UnitKind
 from gateway.agreement import Comparer
@@ -34,7 +35,7 @@ class ServedVersion:
     __slots__ = ("arm", "fields", "name", "path", "patience", "servers", "tally")
 
     def __init__(self, version: Version, arm: Arm, timeout: float, pools: Pools, tally: Tally) -> None:
-        self.patience = timeout if arm is Arm.INCUMBENT else timeout * CANDIDATE_SHARE_OF_TIMEOUT
+        self.patience = timeout if arm is INCUMBENT else timeout * CANDIDATE_SHARE_OF_TIMEOUT
         self.tally = tally
         self.name = version.name
         self.arm = arm
@@ -49,6 +50,7 @@ class ServedEndpoint:
 
     Attributes:
         mirrors: whether any request is.
+        mirrored: counts mirrors by how they ended, see `gateway.counters`.
         guarded: whether the candidate's answer is served only where it agrees with the incumbent's.
         comparer: what says so; None: not guarded, or nothing that could be compared with (yet).
         exchange: what a request becomes; set by the worker, with `comparer`, before anything is served.
@@ -69,6 +71,7 @@ class ServedEndpoint:
         "incumbent",
         "keeps",
         "max_body",
+        "mirrored",
         "mirrors",
         "name",
         "route",
@@ -88,14 +91,15 @@ class ServedEndpoint:
         self.timeout = endpoint.timeout
         self.max_body = endpoint.max_body
         self.mirrors = endpoint.shadow.share > 0
+        self.mirrored = counters.mirrors(endpoint.name)
         self.guarded = endpoint.mode is Mode.GUARDED
         self.comparer: Comparer | None = None
         self.cohorts = tuple(name.encode() for name in endpoint.cohorts)
         self.keeps = endpoint.keep_request or bool(endpoint.cohorts)
-        self.incumbent = _served(endpoint, endpoint.incumbent, Arm.INCUMBENT, pools, counters)
+        self.incumbent = _served(endpoint, endpoint.incumbent, INCUMBENT, pools, counters)
         candidate = endpoint.candidate
         self.candidate = (
-            None if candidate is None else _served(endpoint, candidate, Arm.CANDIDATE, pools, counters)
+            None if candidate is None else _served(endpoint, candidate, CANDIDATE, pools, counters)
         )
         self.unit_field = endpoint.unit.name.encode() if endpoint.unit.kind is UnitKind.HEADER else None
         self.context_fields = tuple((field, header.encode()) for field, header in endpoint.context)
@@ -106,7 +110,7 @@ class ServedEndpoint:
 
     def version(self, arm: Arm) -> ServedVersion:
         """The arm's version; the incumbent where there is no candidate."""
-        if arm is Arm.CANDIDATE and self.candidate is not None:
+        if arm is CANDIDATE and self.candidate is not None:
             return self.candidate
         return self.incumbent
 

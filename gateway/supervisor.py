@@ -42,7 +42,7 @@ CONTROL_GRACE = 5.0
 """Seconds the control process has to end after SIGTERM."""
 LOOK = 0.5
 """Seconds between looks at the configuration and the certificates."""
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class Supervisor:
@@ -61,6 +61,7 @@ class Supervisor:
         self._stopping = asyncio.Event()
         self._changing = asyncio.Lock()
         self._control: Child | None = None
+        self._killing = False
         self._listen = str(settings.listen)
         self._workers = Workers(self._sockets(workers), self._boot, self._tasks, self._stopping)
         folder = tempfile.mkdtemp(prefix="pointsman-") if inherited is None else inherited.folder
@@ -100,6 +101,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
         loop.add_signal_handler(signal.SIGHUP, lambda: self._tasks.spawn(self._reload(), "reload"))
+        loop.add_signal_handler(signal.SIGUSR1, self._kill)
         loop.add_signal_handler(signal.SIGUSR2, lambda: self._tasks.spawn(self._upgrade(), "upgrade"))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         try:
@@ -145,9 +147,12 @@ class Supervisor:
                 [
                     "-m", "control", "-c", str(self._config), "--fallback", str(self._good),
                     "--link", self._link, "--workers", str(len(self._workers)),
+                    *(["--kill"] if self._killing else []),
                 ]
             )  # fmt: skip
+            self._killing = False
             code = await self._control.wait()
+            self._killing |= code == -signal.SIGUSR1  # it came before the process could take it
             if not self._stopping.is_set():
                 await rhythm.rest("control", code)
 
@@ -175,6 +180,14 @@ class Supervisor:
             self._control.signal(signal.SIGHUP)
         await self._workers.tell(ReopenLogs())
         await self._refresh()
+
+    def _kill(self) -> None:
+        """SIGUSR1: every candidate out, by the control process; one that just starts is told as well."""
+        log("warning", "SIGUSR1: every candidate is killed")
+        if self._control is not None and self._control.code is None:
+            self._control.signal(signal.SIGUSR1)
+        else:
+            self._killing = True
 
     async def _refresh(self) -> None:
         async with self._changing:

@@ -8,7 +8,7 @@ the connection: it is closed, for they could otherwise become the next client's 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from domain.errors import UpstreamProtocolError
 from domain.observation import Outcome
@@ -19,7 +19,7 @@ from gateway.message import NO_LENGTH
 if TYPE_CHECKING:
     from gateway.pool import Pool
 
-MAX_INTERIM = 100
+MAX_INTERIM: Final = 100
 """1xx responses before one final response; more is a flood."""
 
 
@@ -66,7 +66,11 @@ class Recipient(Protocol):
     def upload_resumed(self) -> None: ...
 
 
-_IDLE, _HEAD, _LENGTH, _CHUNKED, _CLOSE = range(5)
+_IDLE: Final = 0
+_HEAD: Final = 1
+_LENGTH: Final = 2
+_CHUNKED: Final = 3
+_CLOSE: Final = 4
 
 
 class UpstreamConnection:

@@ -55,7 +55,7 @@ class WatchedExchange(Exchange):
         service = self._service
         eligible = decision.mirror is not None and self.message.kept
         if eligible and self._worker.sampler.sampled(service.budget.limits.share):
-            self._worker.counters.mirror(service.name, "dropped")
+            service.mirrored["dropped"] += 1
 
     def _settle(self, status: int, now: float) -> None:
         if self._settled:

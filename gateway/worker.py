@@ -16,10 +16,11 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import Final
 
 from domain.errors import ConfigError
+from domain.members import ANSWERED, CANDIDATE
 from domain.observation import Observation, Outcome, Pair
-from domain.routing import Arm
 from domain.snapshot import Snapshot
 from gateway.access_log import AccessLog
 from gateway.agreement import Comparing
@@ -42,6 +43,7 @@ from gateway.resident import raise_descriptor_limit, resident_bytes, trimmer
 from gateway.servers import Pools
 from gateway.service import ServedEndpoint, ServedVersion, Services, upstreams
 from gateway.watched import WatchedExchange
+from routing.answers import Answers
 from routing.exposure import FlagContext
 from routing.table import RoutingTable
 from shadow.link import Link
@@ -72,6 +74,7 @@ MOST_CONNECTIONS = 20_000
 ROOM_FOR_OTHERS = 0.02
 """Share of the connections that is freed of idle ones at a time, when others wait for a place."""
 
+_TWO_DIGITS: Final = [b"%02x" % number for number in range(256)]
 _FAULTS_OF_OURS = frozenset((Outcome.ABANDONED, Outcome.OVERLOAD))
 
 
@@ -111,6 +114,7 @@ class Worker:
         self._session = secrets.token_hex(8)
         self._request_prefix = self._session.encode() + b"-"
         self._requests = 0
+        self._request_block = b""
         self.until_sample = OVERHEAD_SAMPLE
         self._ticks = 0
         self._tasks = Tasks(report)
@@ -127,6 +131,7 @@ class Worker:
         self._next_tick: asyncio.TimerHandle | None = None
         if _compares(boot.snapshot):
             self.comparing.load()
+        self._answers = Answers()
         self.services = self._compiled(boot.snapshot, {})
         self.grammar = RequestGrammar(self.services.interest)
         self._link = Link(
@@ -137,14 +142,19 @@ class Worker:
             counts=self.counters.take,
             report=report,
             tasks=self._tasks,
+            answers=self._answers,
         )
 
     # ---- what exchanges use ---------------------------------------------------------------------------
 
     def new_request_id(self) -> bytes:
         """Unique over workers and restarts."""
-        self._requests += 1
-        return b"%b%x" % (self._request_prefix, self._requests)
+        number = self._requests
+        self._requests = number + 1
+        low = number & 0xFF
+        if not low:
+            self._request_block = b"%b%x" % (self._request_prefix, number >> 8)
+        return self._request_block + _TWO_DIGITS[low]
 
     def current(self, service: ServedEndpoint) -> ServedEndpoint:
         return self.services.by_name.get(service.endpoint.name, service)
@@ -168,7 +178,7 @@ class Worker:
     ) -> None:  # fmt: skip
         """The arm that `version` serves as ended its part of an exchange."""
         arm = version.arm
-        if arm is Arm.CANDIDATE and service.breaker.record(observation):
+        if arm is CANDIDATE and service.breaker.record(observation):
             self._breaker_opened(service, observation)
         if pending is not None:
             pair = pending.observe(arm, observation)
@@ -184,7 +194,7 @@ class Worker:
     def _hand_over(self, pair: Pair) -> None:
         for side in (pair.incumbent, pair.candidate):
             # Identity first: an enum's hash is a call in Python, and nearly all are answered.
-            if side.outcome is not Outcome.ANSWERED and side.outcome in _FAULTS_OF_OURS:
+            if side.outcome is not ANSWERED and side.outcome in _FAULTS_OF_OURS:
                 self._outbox.drop(side.outcome.value)
                 return
         self._outbox.add(pair)
@@ -221,7 +231,7 @@ class Worker:
     # ---- snapshots ------------------------------------------------------------------------------------
 
     def _compiled(self, snapshot: Snapshot, previous: Mapping[str, ServedEndpoint]) -> Services:
-        table = RoutingTable(snapshot, random.random)
+        table = RoutingTable(snapshot, random.random, self._answers)
         services = Services(table, self._pools, self.counters, previous)
         self._pools.retain(upstreams(table))
         self._open_gates(snapshot)
@@ -297,6 +307,7 @@ class Worker:
         self._next_tick = self._loop.call_later(TICK, self._tick)
         now = self.clock()
         self._pools.tick(now)
+        self._link.ask()
         for client in tuple(self.clients):
             client.tick(now)
         self._ticks += 1

@@ -17,8 +17,9 @@ from routing.document import Flag, FlagDocument, Strategy, parse
 from routing.engine import compile_by_engine
 from routing.strategies import any_of, compile_strategy, everyone
 
-__all__ = ["NOT_EXPOSED", "Exposure", "FlagContext", "check", "compile_flags"]
+__all__ = ["NOT_EXPOSED", "Exposure", "FlagContext", "check", "compile_flags", "placed"]
 
+_PLACE = frozenset({"environment", "appName"})
 _FIELDS_OF = {
     "gradualRolloutUserId": frozenset({"userId"}),
     "gradualRolloutSessionId": frozenset({"sessionId"}),
@@ -70,6 +71,25 @@ def compile_flags(
     parsed = parse(document, names)
     wanted = parsed.flags.keys() if names is None else parsed.flags.keys() & names
     return {name: _compile(parsed.flags[name], parsed, draw) for name in wanted}
+
+
+def placed(exposure: Exposure, environment: str | None, app_name: str | None) -> Exposure:
+    """`exposure` where these two fields are the same for every request; None is a field that is missing."""
+    if exposure.fields.isdisjoint(_PLACE):
+        return exposure
+    rule = exposure.rule
+    nothing_else = FlagContext(environment=environment, app_name=app_name)
+
+    def judge(unit: str | None, context: FlagContext) -> bool:
+        if context is NOTHING_KNOWN:
+            return rule(unit, nothing_else)
+        known = FlagContext(
+            context.user_id, context.session_id, context.remote_address, environment, app_name,
+            context.current_time, context.properties,
+        )  # fmt: skip
+        return rule(unit, known)
+
+    return Exposure(judge, exposure.fields - _PLACE)
 
 
 def check(document: bytes) -> None:

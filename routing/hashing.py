@@ -13,11 +13,14 @@ surrogates' bytes. It must never reach mmh3 as `str`: mmh3 5.3 crashes the proce
 
 from __future__ import annotations
 
+from typing import Final
+
 import mmh3
 
 from domain.routing import FULL_WEIGHT
 
-VARIANT_SEED = 86_028_157
+_hash: Final = mmh3.hash
+VARIANT_SEED: Final = 86_028_157
 """The seed of variant assignment in the Unleash client specification; a rollout has seed 0."""
 
 
@@ -28,17 +31,17 @@ def normalized(identifier: str, group: str, modulus: int, seed: int = 0) -> int:
     73
     """
     try:
-        return mmh3.hash(f"{group}:{identifier}".encode(), seed, False) % modulus + 1
+        return _hash(f"{group}:{identifier}".encode(), seed, False) % modulus + 1
     except UnicodeEncodeError:
-        return mmh3.hash(_surrogates(f"{group}:{identifier}"), seed, False) % modulus + 1
+        return _hash(_surrogates(f"{group}:{identifier}"), seed, False) % modulus + 1
 
 
 def bucket(release: str, unit: str) -> int:
     """0..9999: the unit is inside a release's weight when its bucket is below it."""
     try:
-        return mmh3.hash(f"{release}:{unit}".encode(), 0, False) % FULL_WEIGHT
+        return _hash(f"{release}:{unit}".encode(), 0, False) % FULL_WEIGHT
     except UnicodeEncodeError:
-        return mmh3.hash(_surrogates(f"{release}:{unit}"), 0, False) % FULL_WEIGHT
+        return _hash(_surrogates(f"{release}:{unit}"), 0, False) % FULL_WEIGHT
 
 
 def _surrogates(text: str) -> bytes:

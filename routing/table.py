@@ -11,15 +11,16 @@ from collections.abc import Callable
 
 from domain.routing import FULL_WEIGHT, Decision, Mode
 from domain.snapshot import Endpoint, Snapshot
+from routing.answers import Answers
 from routing.context import NOTHING_KNOWN, FlagContext
 from routing.decision import decide
-from routing.exposure import NOT_EXPOSED, Exposure, compile_flags
+from routing.exposure import NOT_EXPOSED, Exposure, compile_flags, placed
 from routing.hashing import bucket
 
 NO_UNIT_BUCKET = FULL_WEIGHT - 1
 """Where a request without a unit stands: it cannot stick to an arm, so it joins last, at full weight."""
 
-_KNOWN_WITHOUT_HEADERS = frozenset({"remoteAddress", "currentTime", "environment", "appName"})
+_KNOWN_WITHOUT_HEADERS = frozenset({"remoteAddress", "currentTime"})
 
 
 class Route:
@@ -94,18 +95,36 @@ class RoutingTable:
             document before it is published.
     """
 
-    def __init__(self, snapshot: Snapshot, draw: Callable[[], float]) -> None:
-        """`draw` gives uniform numbers in [0, 1), for rollouts that stick to nothing."""
+    def __init__(self, snapshot: Snapshot, draw: Callable[[], float], answers: Answers | None = None) -> None:
+        """`draw` gives uniform numbers in [0, 1), for rollouts that stick to nothing.
+
+        `answers` are those of the worker, where `snapshot` looks units up; without them nobody is exposed.
+        """
         named = {endpoint.flag for endpoint in snapshot.endpoints if endpoint.flag is not None}
-        exposures = compile_flags(snapshot.flags, draw, named) if named else {}
+        looks_up = snapshot.lookup is not None
+        exposures = compile_flags(snapshot.flags, draw, named) if named and not looks_up else {}
+        if answers is not None:
+            answers.follow(snapshot.lookup)
         self.generation = snapshot.generation
         self.by_path: dict[bytes, Route] = {}
         self.by_name: dict[str, Route] = {}
         for endpoint in snapshot.endpoints:
-            exposure = None if endpoint.flag is None else exposures.get(endpoint.flag, NOT_EXPOSED)
+            exposure: Exposure | None = None
+            if endpoint.flag is not None and looks_up:
+                exposure = _looked_up(endpoint, endpoint.flag, answers)
+            elif endpoint.flag is not None:
+                found = exposures.get(endpoint.flag, NOT_EXPOSED)
+                exposure = placed(found, snapshot.environment, snapshot.app_name)
             route = Route(endpoint, exposure, snapshot.generation)
             self.by_path[endpoint.path.encode()] = route
             self.by_name[endpoint.name] = route
 
     def __repr__(self) -> str:
         return f"<RoutingTable generation {self.generation}: {', '.join(map(repr, self.by_name.values()))}>"
+
+
+def _looked_up(endpoint: Endpoint, flag: str, answers: Answers | None) -> Exposure:
+    if answers is None:
+        return NOT_EXPOSED
+    names = [field for field, _ in endpoint.context]
+    return Exposure(answers.rule(flag, names), frozenset({"userId", *names}))

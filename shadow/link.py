@@ -7,14 +7,26 @@ serves from, and all that was not acknowledged. Nothing a client waits for waits
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import cast
 
 import msgspec
 
+from routing.answers import Answers
 from shadow.outbox import Counts, Outbox
 from shadow.tasks import Tasks
-from shadow.wire import Acknowledged, FrameBuffer, FromWorker, Publish, ToWorker, decode_to_worker, frame
+from shadow.wire import (
+    Acknowledged,
+    Answered,
+    Asked,
+    FrameBuffer,
+    FromWorker,
+    Publish,
+    ToWorker,
+    decode_to_worker,
+    frame,
+)
 
 FIRST_PAUSE = 0.02
 LONGEST_PAUSE = 0.5
@@ -29,7 +41,7 @@ MAX_UNSENT = 16 * 1024 * 1024
 
 class Link(asyncio.Protocol):
     """`greeting` gives the messages for a new connection, Hello first; `publish` gets each snapshot message;
-    `counts` the deltas since it was last called."""
+    `counts` the deltas since it was last called; `answers` is what is known of units, where that is asked."""
 
     def __init__(
         self,
@@ -41,6 +53,8 @@ class Link(asyncio.Protocol):
         counts: Callable[[], Counts],
         report: Callable[[str, BaseException], None],
         tasks: Tasks,
+        answers: Answers | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._path = path
         self._outbox = outbox
@@ -49,6 +63,8 @@ class Link(asyncio.Protocol):
         self._counts = counts
         self._report = report
         self._tasks = tasks
+        self._monotonic = monotonic
+        self._answers = Answers() if answers is None else answers
         self._transport: asyncio.Transport | None = None
         self._frames = FrameBuffer()
         self._lost = asyncio.Event()
@@ -101,6 +117,8 @@ class Link(asyncio.Protocol):
     def _act(self, message: ToWorker) -> None:
         if isinstance(message, Acknowledged):
             self._outbox.acknowledge(message.sequence)
+        elif isinstance(message, Answered):
+            self._answers.learn(message.source, message.answers)
         else:
             self._publish(message)
 
@@ -113,8 +131,18 @@ class Link(asyncio.Protocol):
         if self._transport is not None:
             self._transport.write(frame(message))
 
+    def ask(self) -> None:
+        """Send the questions that wait; to be called often, connected or not, for answers grow old by it."""
+        questions = self._answers.take(self._monotonic())
+        left_out = self._answers.take_left_out()
+        if left_out:
+            self._outbox.note("questions_left_out", left_out)
+        if questions:
+            self.say(Asked(questions))
+
     def flush(self) -> None:
         """Send what waits, as far as the bounds allow; at least one batch, so that counts travel."""
+        self.ask()
         transport = self._transport
         if transport is None:
             return

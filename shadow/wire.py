@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from domain.exposure import Exposed, Question
 from domain.observation import Pair
 from domain.snapshot import Snapshot
 
@@ -109,6 +110,19 @@ class BreakerOpened(msgspec.Struct, frozen=True, tag=True):
     reason: str
 
 
+class Asked(msgspec.Struct, frozen=True, tag=True):
+    """Units that this worker knows nothing of, or not lately. What is not answered is asked again."""
+
+    questions: list[Question]
+
+
+class Answered(msgspec.Struct, frozen=True, tag=True):
+    """What the flag platform says now. `source` is the snapshot's `lookup.source` that it belongs to."""
+
+    source: str
+    answers: list[Exposed]
+
+
 class Publish(msgspec.Struct, frozen=True, tag=True):
     """Serve from this snapshot, unless a newer one is served already."""
 
@@ -122,8 +136,8 @@ class Acknowledged(msgspec.Struct, frozen=True, tag=True):
     sequence: int
 
 
-FromWorker = Hello | Batch | Applied | BreakerOpened
-ToWorker = Publish | Acknowledged
+FromWorker = Hello | Batch | Applied | BreakerOpened | Asked
+ToWorker = Publish | Acknowledged | Answered
 
 _encoder = msgspec.msgpack.Encoder()
 _from_worker: msgspec.msgpack.Decoder[FromWorker] = msgspec.msgpack.Decoder(FromWorker)

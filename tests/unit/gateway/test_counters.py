@@ -46,7 +46,7 @@ def test_each_event_is_taken_exactly_once(events: list[tuple[str, str, object, f
         elif kind == "overhead":
             counters.overhead(name, seconds)
         elif kind == "mirror":
-            counters.mirror(name, str(what))
+            counters.mirrors(name)[str(what)] += 1
         else:
             requests, overhead, mirrors = counters.take()
             for one in requests:

@@ -12,13 +12,14 @@ import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from control.log import note
 from domain.errors import StateUnavailable
 from domain.kill import Clearance, Kill
 from domain.ports import StateStore
 from shadow.tasks import Tasks
+from storage.database import Database
 
 RETRY = 0.5
 """Seconds between two attempts to keep what could not be kept."""
@@ -40,16 +41,25 @@ class Kept:
     sequences: Mapping[str, int]
 
 
+class DurableStore(StateStore, Protocol):
+    """A store in a database that keeps more than kill state."""
+
+    @property
+    def database(self) -> Database:
+        """The database that the store is in."""
+        ...
+
+
 class Keeper:
     """Calls the store that `opener` opens. `failure` says why it cannot be used now, None when it can."""
 
-    def __init__(self, opener: Callable[[], StateStore], tasks: Tasks, retry: float = RETRY) -> None:
+    def __init__(self, opener: Callable[[], DurableStore], tasks: Tasks, retry: float = RETRY) -> None:
         self.failure: str | None = None
         self.failures = 0
         self._opener = opener
         self._tasks = tasks
         self._retry = retry
-        self._store: StateStore | None = None
+        self._store: DurableStore | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
         self._unkept: dict[str, Kill] = {}
 
@@ -83,6 +93,13 @@ class Keeper:
         """Keep both in one transaction. Raises StateUnavailable."""
         await self._call(lambda store: store.checkpoint(states, sequences))
 
+    async def run(self, work: Callable[[Database], T]) -> T:
+        """What `work` does with the database, in the store's thread, after what was asked for before.
+
+        Raises StateUnavailable, and whatever else `work` raises; nothing is tried again.
+        """
+        return await self._call(lambda store: work(store.database))
+
     async def try_again(self) -> None:
         """For ever: keep what is not kept yet, and see whether a failed store is back."""
         while True:
@@ -113,7 +130,7 @@ class Keeper:
             return  # counted and logged by _call; try_again goes on
         self._unkept.pop(kill.id, None)
 
-    async def _call(self, work: Callable[[StateStore], T]) -> T:
+    async def _call(self, work: Callable[[DurableStore], T]) -> T:
         loop = asyncio.get_running_loop()
         try:
             answer = await loop.run_in_executor(self._thread, self._with_store, work)
@@ -130,7 +147,7 @@ class Keeper:
 
     # In the store's thread.
 
-    def _with_store(self, work: Callable[[StateStore], T]) -> T:
+    def _with_store(self, work: Callable[[DurableStore], T]) -> T:
         if self._store is None:
             self._store = self._opener()
         try:
@@ -145,5 +162,5 @@ class Keeper:
             store.close()
 
 
-def _adding(kill: Kill) -> Callable[[StateStore], None]:
+def _adding(kill: Kill) -> Callable[[DurableStore], None]:
     return lambda store: store.add_kill(kill)

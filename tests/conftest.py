@@ -8,3 +8,6 @@ from gateway import accelerator
 
 if os.environ.get("POINTSMAN_TEST_COMPILED") == "1" and not accelerator.install():
     raise RuntimeError("nothing is compiled, or the sources have changed since: run `make` again")
+
+# Fixtures; loaded by name, since they import what has to be installed first.
+pytest_plugins = ["tests.support.databases"]

@@ -11,7 +11,8 @@ import pytest
 from domain.errors import StateUnavailable
 from domain.kill import Clearance, Kill
 from domain.ports import StateStore
-from killswitch.stores.sqlite import SqliteStore
+from killswitch.stores.database import DatabaseStore
+from tests.support.databases import PostgresProcess
 
 
 class Memory:
@@ -77,10 +78,14 @@ class MemoryStore:
 Opener = Callable[[], StateStore]
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
 def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opener]:
     """Opens the same durable state again, as a restarted process does."""
     memory = Memory()
+    url = f"sqlite:///{tmp_path / 'var' / 'pointsman.db'}"
+    if request.param == "postgresql":
+        server: PostgresProcess = request.getfixturevalue("postgres_server")
+        url = server.fresh()
     opened: list[StateStore] = []
 
     def open_once_more() -> StateStore:
@@ -88,7 +93,7 @@ def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opener]:
         if request.param == "memory":
             store = MemoryStore(memory)
         else:
-            store = SqliteStore(str(tmp_path / "var" / "pointsman.db"))
+            store = DatabaseStore.open(url)
         opened.append(store)
         return store
 
@@ -140,6 +145,36 @@ def test_adding_again_changes_nothing(store: StateStore) -> None:
     store.add_clearance(clearance(1))
     store.add_clearance(clearance(1))
     assert store.clearances() == (clearance(1),)
+
+
+def test_every_spelling_of_a_name_comes_back(store: StateStore) -> None:
+    spellings = (
+        "",
+        "\\",
+        "\\0",
+        "\x00",
+        "\\\x00\\",
+        "a\\\\0b",
+        "%s $1 ?",
+        "\u202e'\"; DROP TABLE kills; --",
+    )
+    for number, spelling in enumerate(spellings):
+        store.add_kill(Kill(f"{number}{spelling}", spelling, spelling, spelling, 1.0, spelling))
+        store.add_clearance(Clearance(spelling, frozenset({spelling, "x"}), spelling, spelling, 1.0))
+    for one, spelling in zip(store.kills(), spellings, strict=True):
+        assert (one.endpoint, one.actor, one.reason, one.version) == (spelling,) * 4
+        assert one.id.endswith(spelling)
+    for other, spelling in zip(store.clearances(), spellings, strict=True):
+        assert other == Clearance(spelling, frozenset({spelling, "x"}), spelling, spelling, 1.0)
+
+
+def test_a_long_reason_is_kept_whole(store: StateStore) -> None:
+    reason = "because " * 20_000
+    store.add_kill(kill(1, reason))
+    store.add_clearance(Clearance("rain", frozenset({"kill-1"}), "ada", reason, 1.0))
+    store.add_clearance(Clearance("rain", frozenset({"kill-1"}), "ada", reason, 1.0))
+    assert store.kills()[0].reason == reason
+    assert [one.reason for one in store.clearances()] == [reason]
 
 
 def test_generations_are_never_handed_out_twice(reopen: Opener) -> None:

@@ -1,0 +1,1 @@
+"""Durable state: one database, SQLite or PostgreSQL; its tables, and how they change between releases."""

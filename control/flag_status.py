@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from control.lookupdesk import LookupDesk
 from control.panel import Panel
 from control.unleashdesk import UnleashDesk
 
@@ -20,7 +21,23 @@ def flag_status(panel: Panel) -> dict[str, object]:
         shown["unleash"] = _unleash(desk)
         ended = panel.write_back.last
         shown["write_backs"] = [ended[flag].shown() for flag in sorted(ended)]
+        last = panel.rollouts.last
+        shown["rollouts"] = [last[endpoint].shown() for endpoint in sorted(last)]
+    if platform.lookup is not None:
+        shown["openfeature"] = _openfeature(platform.lookup)
     return shown
+
+
+def _openfeature(desk: LookupDesk) -> dict[str, object]:
+    return {
+        "provider": desk.server.provider,
+        "url": desk.server.url,
+        "path": desk.server.path,
+        "age_seconds": desk.bounds.age,
+        "held": desk.held,
+        "evaluations": dict(desk.evaluations),
+        "problems": dict(sorted(desk.problems.items())),
+    }
 
 
 def _unleash(desk: UnleashDesk) -> dict[str, object]:

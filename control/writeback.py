@@ -4,42 +4,42 @@ This only tells: the candidate is out already, in every worker and on disk, and 
 says or is set to later. So it is done on the side, tried for two minutes, and given up with a reason. Where
 changes take a request, Unleash answers 403, and a person has to switch the flag off.
 
-Source: Unleash's admin API, `POST .../environments/{environment}/off`, for a token that may update the flag.
+Which kills were written back is kept, so that a control process that ended before it was done goes on with it
+in its next life. A kill that another replica made is that replica's to write back.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import quote
 
-import httpx
+import msgspec
 
 from control.clock import Clock, iso
 from control.events import Event, Events
 from control.flag_platform import FlagPlatform
+from control.keeper import Keeper
 from control.log import note
 from control.switchboard import Switchboard, UnknownEndpoint
-from domain.errors import ConfigError
+from control.unleash_admin import DEADLINE, PASSING, Refused, switch_off
+from domain.errors import StateUnavailable
 from settings.schema import UnleashSettings
-from settings.surroundings import admin_token
 from shadow.tasks import Tasks
 
 PAUSES: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 60.0)
 """Seconds between attempts."""
 
-DEADLINE = 5.0
-"""Seconds for one attempt."""
-
 OFF, REFUSED, GAVE_UP, REARMED = "off", "refused", "gave_up", "rearmed"
 OUTCOMES = (OFF, REFUSED, GAVE_UP, REARMED)
 
-_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+__all__ = ["DEADLINE", "GAVE_UP", "OFF", "OUTCOMES", "PAUSES", "REARMED", "REFUSED", "Ended", "WriteBack"]
+
+_KEPT = "written_back:"
+"""Before an endpoint's name: under this the ids of its kills that were written back are kept."""
 
 log = logging.getLogger("pointsman.flags")
 
@@ -65,10 +65,6 @@ class Ended:
         }  # fmt: skip
 
 
-class Refused(Exception):  # noqa: N818 - an answer, not a mistake
-    """Unleash will not do it; trying again would not help."""
-
-
 class WriteBack:
     """Switches flags off after trips, for the server that `platform` follows.
 
@@ -81,6 +77,7 @@ class WriteBack:
         self,
         board: Switchboard,
         platform: FlagPlatform,
+        keeper: Keeper,
         events: Events,
         clock: Clock,
         tasks: Tasks,
@@ -91,6 +88,8 @@ class WriteBack:
         self.last: dict[str, Ended] = {}
         self._board = board
         self._platform = platform
+        self._keeper = keeper
+        self._done: dict[str, frozenset[str]] = {}
         self._events = events
         self._clock = clock
         self._tasks = tasks
@@ -98,8 +97,27 @@ class WriteBack:
         self._busy: set[str] = set()
         events.react("trip", self._tripped)
 
+    def resume(self, states: Mapping[str, bytes]) -> None:
+        """Go on with what an earlier life did not finish; `states` are what it kept."""
+        for name, kept in states.items():
+            if name.startswith(_KEPT):
+                self._done[name.removeprefix(_KEPT)] = _ids(kept)
+        for endpoint in self._board.judges:
+            undone = self._uncleared(endpoint) - self._done.get(endpoint, frozenset())
+            if undone:
+                self._begin(endpoint, max(undone))
+
+    def _uncleared(self, endpoint: str) -> frozenset[str]:
+        return frozenset(kill.id for kill in self._board.kill_state(endpoint).uncleared)
+
     def _tripped(self, event: Event) -> None:
         endpoint, kill = str(event.data["endpoint"]), str(event.data["kill"])
+        if event.data.get("heard"):
+            self._keep_done(endpoint, (kill,))  # the replica that killed does it
+        else:
+            self._begin(endpoint, kill)
+
+    def _begin(self, endpoint: str, kill: str) -> None:
         desk = self._platform.unleash
         try:
             flag = self._board.judge(endpoint).settings.flag
@@ -116,6 +134,8 @@ class WriteBack:
         finally:
             self._busy.discard(flag)
         ended = Ended(flag, server.environment, endpoint, kill, outcome, reason, attempts, self._clock.wall())
+        if outcome == OFF:
+            self._keep_done(endpoint, self._uncleared(endpoint))
         self.last[flag] = ended
         self.outcomes[outcome] += 1
         note(log, logging.INFO if outcome == OFF else logging.WARNING, "flag written back", **ended.shown())
@@ -127,47 +147,32 @@ class WriteBack:
             if not self._board.tripped(endpoint):
                 return REARMED, "re-armed before Unleash could be told", attempt - 1
             try:
-                await _off(server, flag)
+                await switch_off(server, flag)
             except Refused as error:
                 return REFUSED, str(error), attempt
-            except (httpx.HTTPError, TimeoutError) as error:
+            except PASSING as error:
                 reason = str(error) or type(error).__name__
                 await asyncio.sleep(pause)
             else:
                 return OFF, "", attempt
         return GAVE_UP, reason, len(self._pauses) + 1
 
+    def _keep_done(self, endpoint: str, kills: Iterable[str]) -> None:
+        """Those that were cleared meanwhile need not be known any more."""
+        known = self._done.get(endpoint, frozenset()) & self._uncleared(endpoint)
+        self._done[endpoint] = known.union(kills)
+        self._tasks.spawn(self._keep(endpoint), f"keep write-back of {endpoint}")
 
-async def _off(server: UnleashSettings, flag: str) -> None:
-    """One attempt. Raises Refused, httpx.HTTPError and TimeoutError."""
+    async def _keep(self, endpoint: str) -> None:
+        done = msgspec.json.encode(sorted(self._done[endpoint]))
+        try:
+            await self._keeper.checkpoint({f"{_KEPT}{endpoint}": done}, {})
+        except StateUnavailable:
+            return  # counted and logged by the keeper; it is written back once more in the next life
+
+
+def _ids(kept: bytes) -> frozenset[str]:
     try:
-        secret = admin_token(server, os.environ) or ""
-    except ConfigError as error:
-        raise Refused(str(error)) from error
-    path = "/".join(
-        quote(part, safe="")
-        for part in ("projects", server.project, "features", flag, "environments", server.environment, "off")
-    )
-    headers = {"authorization": secret, "accept-encoding": "identity"}
-    async with (
-        asyncio.timeout(DEADLINE),
-        httpx.AsyncClient(headers=headers, timeout=DEADLINE, follow_redirects=False) as client,
-        client.stream("POST", f"{server.url}/admin/{path}") as answer,
-    ):
-        status = answer.status_code
-    if 200 <= status < 300:
-        return
-    if status in _PASSING:
-        raise httpx.HTTPStatusError(f"HTTP {status}", request=answer.request, response=answer)
-    raise Refused(_meaning(status, server, flag))
-
-
-def _meaning(status: int, server: UnleashSettings, flag: str) -> str:
-    where = f"{server.project}/{server.environment}"
-    meanings = {
-        401: f"Unleash does not know the token in {server.admin_token_env}",
-        403: f"the token in {server.admin_token_env} may not switch {flag} off in {where}, or changes there "
-        "take a change request: a person has to do it",
-        404: f"Unleash has no flag {flag} in {where}",
-    }
-    return f"HTTP {status}: {meanings.get(status, 'Unleash will not switch the flag off')}"
+        return frozenset(msgspec.json.decode(kept, type=list[str]))
+    except msgspec.MsgspecError:
+        return frozenset()  # written back once more

@@ -1,12 +1,14 @@
-"""Reading where flags come from: a file, or an Unleash server."""
+"""Reading where flags come from: a file, an Unleash server, or a platform that is asked unit by unit."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from settings import values
+from settings.openfeature import openfeature
 from settings.reader import Section
-from settings.schema import UnleashSettings
+from settings.schema import OpenFeatureSettings, UnleashSettings
 from settings.upstreams import upstream
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
@@ -18,17 +20,38 @@ _NEEDED = {
 }
 
 
-def flags(section: Section) -> tuple[str | None, UnleashSettings | None]:
-    """The flag file and the Unleash server: None for the one that `source` does not name, which is inert."""
-    later = "this version reads flags from a file or from Unleash"
-    source = section.take("source", values.only(("file", "unleash"), ("openfeature",), later), "file")
+@dataclass(frozen=True, slots=True)
+class FlagSource:
+    """At most one of `path`, `unleash` and `openfeature`; what constraints on the two fields see."""
+
+    path: str | None = None
+    unleash: UnleashSettings | None = None
+    openfeature: OpenFeatureSettings | None = None
+    environment: str | None = None
+    app_name: str | None = None
+
+
+def flags(section: Section) -> FlagSource:
+    """The source that `source` names; what belongs to the others is inert."""
+    source = section.take("source", values.choice("file", "unleash", "openfeature"), "file")
     path = section.take("path", values.text(1024), None)
+    environment = section.take("environment", _name, None)
+    app_name = section.take("app_name", values.text(100), None)
     server = _unleash(section.section("unleash"), needed=source == "unleash")
-    if source == "unleash":
-        section.inert("path")
-        return None, server
-    section.inert("unleash")
-    return path, None
+    platform = openfeature(section.section("openfeature"), needed=source == "openfeature")
+    for key, owner in (("path", "file"), ("unleash", "unleash"), ("openfeature", "openfeature")):
+        if owner != source:
+            section.inert(key)
+    if source == "file":
+        return FlagSource(path=path, environment=environment, app_name=app_name)
+    if source == "openfeature":
+        return FlagSource(openfeature=platform, environment=environment, app_name=app_name)
+    for key in ("environment", "app_name"):
+        if section.holds(key):
+            section.refuse(key, section.given(key), f"flags come from Unleash: give flags.unleash.{key}")
+    if server is None:
+        return FlagSource()
+    return FlagSource(unleash=server, environment=server.environment, app_name=server.app_name)
 
 
 def _unleash(section: Section, *, needed: bool) -> UnleashSettings | None:

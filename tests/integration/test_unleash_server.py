@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from control.writeback import OFF, REFUSED
-from tests.support.control import FakeWorker, Here, document, here, write
+from tests.support.control import FakeWorker, Here, document, here, pair, write
 from tests.support.gateway import eventually
 from tests.support.processes import Clients, Gateway
 from tests.support.unleash import ADMIN_TOKEN, BACKEND_TOKEN, MissingError, Unleash, unleash
@@ -68,10 +68,10 @@ def test_a_toggle_at_the_server_reaches_the_worker_as_a_new_generation(
             assert (await control.client.get("/readyz")).json()["flags"] == "fresh"
             assert not is_exposed(worker)
             for on in (True, False):
-                worker.snapshots[:-1] = []
+                before = worker.snapshot.generation
                 await asked(server.switch, "polled", on=on)
-                await worker.until(lambda: len(worker.snapshots) == 2)
-                assert is_exposed(worker) is on
+                await worker.until(lambda: is_exposed(worker) is on)  # noqa: B023
+                assert worker.snapshot.generation > before
 
     asyncio.run(scenario())
 
@@ -214,3 +214,99 @@ async def flag_off(listener: Any) -> dict[str, Any]:
             event = await listener.next(1.0)
             if event is not None and event.kind == "flag_off":
                 return dict(event.data)
+
+
+def gradual(percent: int, flag: str) -> dict[str, Any]:
+    parameters = {"rollout": str(percent), "stickiness": "default", "groupId": flag}
+    return {"name": "flexibleRollout", "parameters": parameters, "constraints": []}
+
+
+def test_a_release_that_is_driven_in_unleash_has_its_weight_written_to_the_flags_rollout(
+    server: Unleash, tmp_path: Path
+) -> None:
+    server.create("driven", gradual(100, "driven"))
+    server.switch("driven", on=True)
+
+    async def scenario() -> None:
+        settings = {
+            "url": server.url, "token_env": "UNLEASH_TOKEN", "environment": "development", "poll": "100ms",
+            "admin_token_env": "UNLEASH_ADMIN",
+        }  # fmt: skip
+        plan = [{"mode": "shadow", "pairs": 50}, {"mode": "canary", "weight": "25%"}]
+        guards = {"certify": False, "flips": {"rate": "1%"}}
+        driven = document(tmp_path, flag="driven", drive="unleash", plan=plan, guards=guards)
+        write(tmp_path, driven | {"flags": {"source": "unleash", "unleash": settings}})
+        async with here(tmp_path) as control:
+            listener = control.control.events.listen()
+            worker = await FakeWorker().connect(control.link)
+            told = await event(listener, "rollout")
+            assert (told["outcome"], told["percent"]) == ("written", 0)
+            assert await asked(server.rollout, "driven") == "0"
+            await worker.send([pair(one) for one in range(60)], 1)
+            told = await event(listener, "rollout")
+            assert (told["outcome"], told["percent"]) == ("written", 25)
+            assert await asked(server.rollout, "driven") == "25"
+            await worker.until(lambda: _rollout(worker) == "25")
+            assert worker.snapshot.endpoint("rain").weight == 10_000, "Unleash draws the units"
+            await asked(server.ask, "PATCH", *_changed(server, "driven", 80))
+            await worker.until(lambda: _rollout(worker) == "80")
+            assert worker.snapshot.endpoint("rain").weight == 2_500, "no more than the plan allows"
+            await control.client.post("/api/v1/endpoints/rain/kill", json={"reason": "drill"})
+            assert worker.snapshot.endpoint("rain").tripped
+            assert (await flag_off(listener))["outcome"] == OFF
+            assert "feature-strategy-update" in await asked(server.events, "driven")
+            shown = (await control.client.get("/api/v1/flags/status")).json()
+            assert [one["percent"] for one in shown["rollouts"]] == [25]
+            await worker.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_flag_that_exposes_otherwise_is_not_driven_and_the_plans_own_weight_holds(
+    server: Unleash, tmp_path: Path
+) -> None:
+    server.create("undriven", {"name": "default", "parameters": {}, "constraints": []})
+    server.switch("undriven", on=True)
+
+    async def scenario() -> None:
+        settings = {
+            "url": server.url, "token_env": "UNLEASH_TOKEN", "environment": "development", "poll": "100ms",
+            "admin_token_env": "UNLEASH_ADMIN",
+        }  # fmt: skip
+        plan = [{"mode": "canary", "weight": "25%"}]
+        driven = document(tmp_path, flag="undriven", drive="unleash", plan=plan)
+        write(tmp_path, driven | {"flags": {"source": "unleash", "unleash": settings}})
+        async with here(tmp_path) as control:
+            listener = control.control.events.listen()
+            worker = await FakeWorker().connect(control.link)
+            rollouts = control.control.rollouts
+            await control.until(lambda: "rain" in rollouts.last)
+            attempt = rollouts.last["rain"]
+            assert attempt.outcome == REFUSED
+            assert "has these strategies: default" in attempt.reason
+            assert worker.snapshot.endpoint("rain").weight == 2_500
+            control.control.events.leave(listener)
+            await worker.close()
+
+    asyncio.run(scenario())
+
+
+def _rollout(worker: FakeWorker) -> str:
+    (feature,) = json.loads(worker.snapshot.flags)["features"]
+    return str(feature["strategies"][0]["parameters"]["rollout"])
+
+
+def _changed(server: Unleash, flag: str, percent: int) -> tuple[str, object]:
+    """How a person changes a rollout: the path and the body of the request."""
+    path = f"/admin/projects/default/features/{flag}/environments/development/strategies"
+    (strategy,) = server.ask("GET", path)
+    change = [{"op": "replace", "path": "/parameters/rollout", "value": str(percent)}]
+    return f"{path}/{strategy['id']}", change
+
+
+async def event(listener: Any, kind: str) -> dict[str, Any]:
+    async with asyncio.timeout(30):
+        while True:
+            found = await listener.next(1.0)
+            if found is not None and found.kind == kind:
+                return dict(found.data)

@@ -411,6 +411,53 @@ def test_a_rearm_ends_the_attempts(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+async def written_back(control: Here) -> None:
+    """Until it is kept that the flag is off."""
+    async with asyncio.timeout(20):
+        while "written_back:rain" not in (await control.control.keeper.restore()).states:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
+def test_a_write_back_that_was_not_done_goes_on_in_the_next_life_and_is_done_once(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with stub() as server:
+            where = {"admin_token_env": "UNLEASH_ADMIN", "poll": "50s"}
+            write(tmp_path, document(tmp_path) | {"flags": unleash(server.url, **where)})
+            server.answer = admin(replies(503))
+            async with here(tmp_path) as control:
+                assert (await control.client.post(KILL, json={"reason": "drill"})).json()["durable"]
+                await control.until(lambda: bool(switched_off(server)))
+            server.answer, server.asked[:] = admin(replies(200)), []
+            async with here(tmp_path) as control:
+                await control.until(lambda: control.control.write_back.outcomes[OFF] == 1)
+                await written_back(control)
+            assert [one.target for one in switched_off(server)] == [OFF_PATH]
+            server.asked[:] = []
+            async with here(tmp_path) as control:
+                assert control.control.switchboard.tripped("rain")
+                assert control.control.write_back._busy == set()
+            assert switched_off(server) == [], "a person may have switched it on again meanwhile"
+
+    asyncio.run(scenario())
+
+
+def test_a_kill_after_a_restart_is_written_back_although_an_earlier_one_was(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with stub() as server:
+            where = {"admin_token_env": "UNLEASH_ADMIN", "poll": "50s"}
+            write(tmp_path, document(tmp_path) | {"flags": unleash(server.url, **where)})
+            server.answer = admin(replies(200))
+            async with here(tmp_path) as control:
+                await control.client.post(KILL, json={"reason": "drill"})
+                await written_back(control)
+            async with here(tmp_path) as control:
+                await control.client.post(KILL, json={"reason": "again"})
+                await control.until(lambda: control.control.write_back.outcomes[OFF] == 1)
+            assert len(switched_off(server)) == 2
+
+    asyncio.run(scenario())
+
+
 def test_without_an_admin_token_unleash_is_left_alone(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with world(tmp_path, poll="50s") as (server, control):

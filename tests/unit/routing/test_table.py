@@ -174,3 +174,59 @@ def test_only_flags_that_endpoints_name_are_compiled() -> None:
 def test_a_table_and_its_routes_say_what_they_are() -> None:
     made = table(endpoint(tripped=True))
     assert repr(made) == "<RoutingTable generation 7: <Route /rain rain 5000/10000 tripped>>"
+
+
+PLACES = json.dumps(
+    {
+        "version": 2,
+        "features": [
+            {
+                "name": "staging",
+                "enabled": True,
+                "strategies": [
+                    {
+                        "name": "default",
+                        "constraints": [
+                            {"contextName": "environment", "operator": "IN", "values": ["staging"]},
+                            {"contextName": "appName", "operator": "IN", "values": ["rain"]},
+                        ],
+                    }
+                ],
+            },
+            {
+                "name": "engine",
+                "enabled": True,
+                "strategies": [
+                    {
+                        "name": "default",
+                        "constraints": [
+                            {"contextName": "environment", "operator": "STR_CONTAINS", "values": ["stag"]},
+                            {"contextName": "appName", "operator": "REGEX", "value": "^ra"},
+                        ],
+                    }
+                ],
+            },
+        ],
+    }
+).encode()
+
+
+@pytest.mark.parametrize("flag", ["staging", "engine"])
+@pytest.mark.parametrize(
+    ("environment", "app_name", "arm"),
+    [
+        ("staging", "rain", Arm.CANDIDATE),
+        ("production", "rain", Arm.INCUMBENT),
+        ("staging", "other", Arm.INCUMBENT),
+        (None, None, Arm.INCUMBENT),
+    ],
+)
+def test_constraints_see_the_environment_and_the_application_that_are_configured(
+    flag: str, environment: str | None, app_name: str | None, arm: Arm
+) -> None:
+    one = endpoint(flag=flag, weight=FULL_WEIGHT)
+    table = RoutingTable(Snapshot(1, (one,), PLACES, environment=environment, app_name=app_name), lambda: 0.0)
+    route = table.by_name["rain"]
+    assert route.decide("anna", None).arm is arm
+    assert route.decide("anna", FlagContext(properties={"x": "y"})).arm is arm
+    assert not route.needs_context, "they are the same for every request"

@@ -24,6 +24,7 @@ import httpx
 
 from bench.process import BenchError, Child, children, command_line, free_ports
 from bench.report import Goal, Section
+from shadow.tasks import Tasks
 
 PATH = "/v2/models/echo/infer"
 REQUESTS = 100_000
@@ -301,10 +302,10 @@ CHANGES: dict[str, Change] = {
 
 async def measured(folder: Path, change: Change, requests: int) -> Outcome:
     """At least `requests` requests while `change` is made again and again. Raises BenchError."""
-    outcome = Outcome()
+    outcome, tasks = Outcome(), Tasks(_told)
     async with EchoServer() as upstream, Gateway(folder, upstream.port) as gateway:
         callers = Callers(gateway.port, outcome)
-        asking = asyncio.get_running_loop().create_task(callers.run())
+        asking = tasks.spawn(callers.run(), "callers")
         try:
             while outcome.requests < requests:
                 await asyncio.sleep(PAUSE)
@@ -313,8 +314,12 @@ async def measured(folder: Path, change: Change, requests: int) -> Outcome:
             callers.stop()
             await asking
         finally:
-            asking.cancel()
+            await tasks.cancel()
     return outcome
+
+
+def _told(task: str, error: BaseException) -> None:
+    print(f"{task}: {error!r}", file=sys.stderr)
 
 
 def run(directory: Path, *, quick: bool, peers: Sequence[str] = ()) -> Section:

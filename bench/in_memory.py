@@ -123,6 +123,7 @@ class MemoryLoop(asyncio.SelectorEventLoop):
         protocol.connection_made(transport)
         return transport, protocol
 
+    # typeshed ties the arguments of these two to their callback by a TypeVarTuple, which nobody here needs.
     def call_soon(  # type: ignore[override]
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.Handle:

@@ -189,20 +189,19 @@ class Rig:
         if cpu is not None:
             cpu.enable()
         before = time.thread_time_ns()
-        failed: Exception | None = None
+        used: int | None = None
         try:
             self.stretch()
-        except Exception as error:
-            failed = error
-        used = time.thread_time_ns() - before
-        if cpu is not None:
-            cpu.disable()
-        # First: what waits for `done` is told by the loop.
-        self._loop.held = False
-        if failed is None:
-            done.set_result(used / 1e9)
-        else:
-            done.set_exception(failed)
+            used = time.thread_time_ns() - before
+        finally:
+            if cpu is not None:
+                cpu.disable()
+            # First: what waits for `done` is told by the loop.
+            self._loop.held = False
+            if used is None:
+                done.cancel("the stretch failed; the loop tells why")
+            else:
+                done.set_result(used / 1e9)
 
     def _check(self, count: int) -> None:
         answers = b"".join(transport.take() for transport in self._transports)

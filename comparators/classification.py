@@ -18,11 +18,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from comparators.distributions import Decided, decided, decided_one, variations
+from comparators.distributions import (
+    Decided,
+    decided,
+    decided_one,
+    decided_row,
+    variation,
+    variations,
+)
 from comparators.kind import EQUAL_BYTES, Finding, PredictionPair, mean
 from comparators.labels import Labels
 from comparators.prediction import Prediction, Unreadable
-from comparators.stacking import Stack, stacked
+from comparators.stacking import Stack, alone, stacked
 from comparators.wording import counted, plainly
 from domain.errors import ComparatorFault
 from domain.observation import Divergence, RowFinding
@@ -54,6 +61,8 @@ class Classification:
                 pair = _alike(pair, self._arranged)
             found.append(None if self._fits(*pair) else self._unlike(*pair))
             tables.append(pair)
+        if found == [None] and alone(tables):
+            return [self._alone(tables[0])]
         likely = [place for place, finding in enumerate(found) if finding is None]
         for stack in stacked(tables, likely):
             for place, finding in zip(stack.places, self._judged(stack, tables), strict=True):
@@ -142,6 +151,15 @@ class Classification:
         for place, rows, start in zip(stack.places, stack.rows, stack.starts.tolist(), strict=True):
             judged.append(self._several(pairs[place], table.part(start, start + rows)))
         return judged
+
+    def _alone(self, pair: PredictionPair) -> Finding:
+        """One pair of one short row each: what a batch of it would say."""
+        trusted, tried = pair[0].real(), pair[1].real()
+        fine, a, p = decided_row(trusted, self._threshold)
+        other_fine, b, q = decided_row(tried, self._threshold)
+        return self._single(
+            pair, fine and other_fine, variation(trusted, tried), a, b, min(p, 1.0), min(q, 1.0)
+        )
 
     def _single(
         self, pair: PredictionPair, fine: bool, distance: float, a: int, b: int, p: float, q: float

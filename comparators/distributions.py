@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from comparators.prediction import Prediction, Unreadable, Values
+from comparators.stacking import sum_of_few
 from comparators.wording import number
 
 SUM_SLACK = 1e-3
@@ -47,6 +48,23 @@ def decided(values: Values, threshold: float) -> Decided:
             return Decided(fine, ones.astype(np.intp), np.where(ones, column, 1.0 - column))
         fine = (np.abs(values.sum(axis=1) - 1.0) <= SUM_SLACK) & (values.min(axis=1) >= -RANGE_SLACK)
         return Decided(fine, values.argmax(axis=1), values.max(axis=1))
+
+
+def decided_row(values: Sequence[float], threshold: float) -> tuple[bool, int, float]:
+    """What one short row decides, as `decided` has it to the last bit: fine, class, confidence."""
+    if len(values) == 1:
+        (value,) = values
+        one = value >= threshold
+        return -RANGE_SLACK <= value <= 1.0 + RANGE_SLACK, int(one), value if one else 1.0 - value
+    likeliest = max(values)
+    fine = abs(sum_of_few(values) - 1.0) <= SUM_SLACK and min(values) >= -RANGE_SLACK
+    return fine, values.index(likeliest), likeliest
+
+
+def variation(trusted: Sequence[float], tried: Sequence[float]) -> float:
+    """The total variation of one short row, as `variations` has it to the last bit."""
+    total = sum_of_few([abs(p - q) for p, q in zip(trusted, tried, strict=True)])
+    return min(total if len(trusted) == 1 else 0.5 * total, 1.0)
 
 
 def decided_one(prediction: Prediction, threshold: float) -> Decided:

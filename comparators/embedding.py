@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from comparators.kind import EQUAL_BYTES, Finding, PredictionPair, not_numeric
+from comparators.kind import EQUAL_BYTES, Finding, PredictionPair, not_alike
 from comparators.prediction import Prediction, Values
 from comparators.stacking import Stack, stacked
 from comparators.wording import counted, number, presentable
@@ -38,8 +38,8 @@ class Embedding:
 
     def compare_many(self, pairs: Sequence[PredictionPair]) -> list[Finding]:
         """A fault for the arm whose prediction is no vector of numbers."""
-        vectors = [(_vectors(incumbent), _vectors(candidate)) for incumbent, candidate in pairs]
-        found: list[Finding | None] = [_unlike(incumbent, candidate) for incumbent, candidate in vectors]
+        vectors = [(incumbent.in_one_row(), candidate.in_one_row()) for incumbent, candidate in pairs]
+        found = [not_alike(incumbent, candidate, _shape) for incumbent, candidate in vectors]
         alike = [place for place, finding in enumerate(found) if finding is None]
         for stack in stacked(vectors, alike):
             distances = cosine_distances(stack.incumbent, stack.candidate)
@@ -59,7 +59,7 @@ class Embedding:
 
     def describe(self, prediction: Prediction) -> object:
         """`{dimensions, length, first}`, or a list of them. Raises Unreadable."""
-        values = _vectors(prediction).values
+        values = prediction.in_one_row().values
         with np.errstate(all="ignore"):
             described: list[object] = [
                 {
@@ -102,21 +102,6 @@ def cosine_distances(trusted: Values, tried: Values) -> Values:
     found[np.isnan(found)] = 1.0
     found[(trusted == tried).all(axis=1)] = 0.0
     return found
-
-
-def _vectors(prediction: Prediction) -> Prediction:
-    """A column of numbers is one vector: one number a row would be none."""
-    if prediction.width == 1 and prediction.rows > 1:
-        return prediction.reshaped(1, prediction.rows)
-    return prediction
-
-
-def _unlike(incumbent: Prediction, candidate: Prediction) -> Finding | None:
-    if fault := not_numeric(incumbent, candidate):
-        return fault
-    if (incumbent.rows, incumbent.width) == (candidate.rows, candidate.width):
-        return None
-    return Divergence(1.0, True, f"{_shape(incumbent)} → {_shape(candidate)}")
 
 
 def _shape(prediction: Prediction) -> str:

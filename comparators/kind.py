@@ -117,6 +117,17 @@ def not_numeric(incumbent: Prediction, candidate: Prediction) -> ComparatorFault
     return None
 
 
+def not_alike(
+    incumbent: Prediction, candidate: Prediction, shape: Callable[[Prediction], str]
+) -> Finding | None:
+    """The finding in a pair whose numbers cannot be held against each other; `shape` is told in words."""
+    if fault := not_numeric(incumbent, candidate):
+        return fault
+    if (incumbent.rows, incumbent.width) == (candidate.rows, candidate.width):
+        return None
+    return Divergence(1.0, True, f"{shape(incumbent)} → {shape(candidate)}")
+
+
 def mean_confidence(prediction: Prediction) -> float | None:
     """The confidence that the server states itself, mean over the rows."""
     return mean(prediction.confidences) if prediction.confidences else None

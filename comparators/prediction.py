@@ -76,6 +76,10 @@ class Prediction(NamedTuple):
         array = None if self.array is None else self.array.reshape(rows, width)
         return self._replace(rows=rows, width=width, array=array)
 
+    def in_one_row(self) -> Prediction:
+        """A column of several numbers as one row of them, which is what a vector or a series is."""
+        return self.reshaped(1, self.rows) if self.width == 1 and self.rows > 1 else self
+
     def real(self) -> tuple[float, ...]:
         """The numbers, row-major. Raises Unreadable when the prediction is text."""
         if self.numbers is None:

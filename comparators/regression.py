@@ -16,7 +16,7 @@ import numpy as np
 
 from comparators.kind import EQUAL_BYTES, Finding, PredictionPair, mean, not_numeric
 from comparators.prediction import Prediction, Values
-from comparators.stacking import Stack, stacked
+from comparators.stacking import Stack, alone, stacked, sum_of_few
 from comparators.wording import number, presentable, shortened
 from domain.observation import Divergence, RowFinding
 from settings.schema import CompareSettings
@@ -39,6 +39,8 @@ class Regression:
     def compare_many(self, pairs: Sequence[PredictionPair]) -> list[Finding]:
         """A fault for the arm whose prediction is text."""
         found: list[Finding | None] = [_unlike(incumbent, candidate) for incumbent, candidate in pairs]
+        if found == [None] and alone(pairs):
+            return [self._alone(pairs[0])]
         numeric = [place for place, finding in enumerate(found) if finding is None]
         for stack in stacked(pairs, numeric):
             for place, finding in zip(stack.places, self._judged(stack, pairs), strict=True):
@@ -78,6 +80,16 @@ class Regression:
         for place, rows, start in zip(stack.places, stack.rows, stack.starts.tolist(), strict=True):
             judged.append(self._several(pairs[place], width, table.part(start, start + rows)))
         return judged
+
+    def _alone(self, pair: PredictionPair) -> Divergence:
+        """One pair of one short row each: what a batch of it would say."""
+        trusted, tried = pair[0].real(), pair[1].real()
+        distances = [difference(a, b) / self._scale for a, b in zip(trusted, tried, strict=True)]
+        worst = max(distances)
+        at = distances.index(worst)
+        score = min(sum_of_few([min(distance, 1.0) for distance in distances]) / len(distances), 1.0)
+        beyond = sum(distance > self._tolerance for distance in distances)
+        return self._single(pair, len(distances), score, beyond, worst, trusted[at], tried[at])
 
     def _single(
         self, pair: PredictionPair, width: int, score: float, beyond: int, distance: float, a: float, b: float
@@ -139,6 +151,15 @@ def differences(trusted: Values, tried: Values) -> Values:
         same = (trusted == tried) | (np.isnan(trusted) & np.isnan(tried))
         found[strange] = np.where(same[strange], 0.0, math.inf)
     return found
+
+
+def difference(trusted: float, tried: float) -> float:
+    """The same for two numbers."""
+    found = abs(trusted - tried)
+    if not math.isnan(found):
+        return found
+    same = trusted == tried or (math.isnan(trusted) and math.isnan(tried))
+    return 0.0 if same else math.inf
 
 
 def _unlike(incumbent: Prediction, candidate: Prediction) -> Finding | None:

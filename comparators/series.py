@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from comparators.kind import EQUAL_BYTES, Finding, PredictionPair, not_numeric
+from comparators.kind import EQUAL_BYTES, Finding, PredictionPair, not_alike
 from comparators.prediction import Prediction, Values
 from comparators.regression import differences
 from comparators.stacking import stacked
@@ -42,8 +42,8 @@ class Series:
 
     def compare_many(self, pairs: Sequence[PredictionPair]) -> list[Finding]:
         """A fault for the arm whose prediction is no series of numbers."""
-        series = [(_series(incumbent), _series(candidate)) for incumbent, candidate in pairs]
-        found: list[Finding | None] = [_unlike(incumbent, candidate) for incumbent, candidate in series]
+        series = [(incumbent.in_one_row(), candidate.in_one_row()) for incumbent, candidate in pairs]
+        found = [not_alike(incumbent, candidate, _shape) for incumbent, candidate in series]
         alike = [place for place, finding in enumerate(found) if finding is None]
         for stack in stacked(series, alike):
             errors = scaled_errors(stack.incumbent, stack.candidate, self._scale)
@@ -54,7 +54,7 @@ class Series:
 
     def describe(self, prediction: Prediction) -> object:
         """The steps of the series, or a list of such lists. Raises Unreadable."""
-        prediction = _series(prediction)
+        prediction = prediction.in_one_row()
         numbers, width = [presentable(value) for value in prediction.real()], prediction.width
         rows: list[object] = [
             shortened(numbers[at : at + width], _STEPS_SHOWN) for at in range(0, len(numbers), width)
@@ -104,21 +104,6 @@ def _mean_known(values: Values) -> Values:
     count = np.maximum(known.sum(axis=1), 1)
     mean: Values = np.minimum(np.where(known, values, 0.0).sum(axis=1) / count, np.finfo(np.float64).max)
     return mean
-
-
-def _series(prediction: Prediction) -> Prediction:
-    """A column of numbers is one series over time."""
-    if prediction.width == 1 and prediction.rows > 1:
-        return prediction.reshaped(1, prediction.rows)
-    return prediction
-
-
-def _unlike(incumbent: Prediction, candidate: Prediction) -> Finding | None:
-    if fault := not_numeric(incumbent, candidate):
-        return fault
-    if (incumbent.rows, incumbent.width) == (candidate.rows, candidate.width):
-        return None
-    return Divergence(1.0, True, f"{_shape(incumbent)} → {_shape(candidate)}")
 
 
 def _shape(prediction: Prediction) -> str:

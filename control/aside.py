@@ -15,7 +15,7 @@ import os
 import signal
 import struct
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import BinaryIO
 
@@ -23,7 +23,7 @@ import msgspec
 import numpy as np
 
 from comparators.comparison import Comparison
-from control.compared import Compared, Found, features_of, found_in, joined
+from control.compared import Columns, Compared, Features, Found, Wanted, features_of, found_in, joined
 from domain.observation import Pair
 from domain.routing import Arm
 from settings.schema import CompareSettings
@@ -40,11 +40,12 @@ _PIECE = 256 * 1024
 
 
 class Order(msgspec.Struct, frozen=True, array_like=True):
-    """What to compare, how, and which features to read; the fields of a Comparison."""
+    """What to compare, how, and which features to read: those of a Comparison, and of `Wanted`."""
 
     protocol: str
     settings: CompareSettings
-    names: tuple[str, ...]
+    cohorts: tuple[str, ...]
+    watched: tuple[str, ...] | None
     pairs: list[Pair]
 
 
@@ -53,7 +54,7 @@ class Findings(msgspec.Struct, frozen=True, array_like=True):
 
     found: list[Found]
     unreadable: list[Arm]
-    features: dict[int, dict[str, list[float]]]
+    features: dict[int, tuple[dict[str, list[float]], dict[str, list[float]]]]
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -71,10 +72,10 @@ class Aside:
         self._turn = asyncio.Lock()
 
     async def compare(
-        self, protocol: str, settings: CompareSettings, names: Sequence[str], pairs: Sequence[Pair]
+        self, protocol: str, settings: CompareSettings, wanted: Wanted, pairs: Sequence[Pair]
     ) -> Compared:
         """As `control.compared.compare`. Pairs that could not be compared for want of time are faults."""
-        order = _encoder.encode(Order(protocol, settings, tuple(names), list(pairs)))
+        order = _encoder.encode(Order(protocol, settings, *wanted, list(pairs)))
         async with self._turn:
             try:
                 async with asyncio.timeout(self._patience):
@@ -87,8 +88,8 @@ class Aside:
                 lost = [Found(None, f"comparing {why}", None) for _ in pairs]
                 return joined(pairs, lost, [], {})
         features = {
-            index: {name: np.array(column) for name, column in columns.items()}
-            for index, columns in answer.features.items()
+            index: Features(_arrays(cohorts), _arrays(watched))
+            for index, (cohorts, watched) in answer.features.items()
         }
         return joined(pairs, answer.found, answer.unreadable, features)
 
@@ -129,14 +130,23 @@ def work(orders: BinaryIO, answers: BinaryIO) -> None:
     while len(head := orders.read(_LENGTH.size)) == _LENGTH.size:
         order = _orders.decode(orders.read(_LENGTH.unpack(head)[0]))
         comparison = Comparison(order.protocol, order.settings)
+        wanted = Wanted(order.cohorts, order.watched)
         found, unreadable = found_in(comparison, order.pairs)
         features = {
-            index: {name: column.tolist() for name, column in columns.items()}
-            for index, columns in features_of(comparison, order.pairs, order.names).items()
+            index: (_lists(one.cohorts), _lists(one.watched))
+            for index, one in features_of(comparison, order.pairs, wanted).items()
         }
         answer = _encoder.encode(Findings(found, unreadable, features))
         answers.write(_LENGTH.pack(len(answer)) + answer)
         answers.flush()
+
+
+def _lists(columns: Columns) -> dict[str, list[float]]:
+    return {name: column.tolist() for name, column in columns.items()}
+
+
+def _arrays(columns: Mapping[str, list[float]]) -> Columns:
+    return {name: np.array(column, dtype=np.float64) for name, column in columns.items()}
 
 
 def main() -> int:

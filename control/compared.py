@@ -19,16 +19,32 @@ import numpy.typing as npt
 
 from comparators.comparison import Comparison
 from comparators.kind import Finding
+from comparators.readers.features import Features as Table
 from domain.errors import ComparatorFault
 from domain.media import Media
-from domain.observation import Divergence, Observation, Pair
+from domain.observation import Divergence, Observation, Pair, RowFinding
 from domain.routing import Arm
 from killswitch.columns import JudgedPair
+from killswitch.references import MOST_FEATURES
 
 Columns = Mapping[str, npt.NDArray[np.float64]]
 """Features of one request by name, each of shape (rows,)."""
 
-T = TypeVar("T")
+T = TypeVar("T", npt.NDArray[np.float64], tuple[RowFinding, ...], list[object])
+
+
+class Wanted(NamedTuple):
+    """Features to read: `cohorts` by name or index; `watched` for drift: None for all that there are.
+
+    A request that has none of those watched is one that names nothing, and all of its are read, in order.
+    """
+
+    cohorts: tuple[str, ...] = ()
+    watched: tuple[str, ...] | None = ()
+
+    @property
+    def any(self) -> bool:
+        return bool(self.cohorts) or self.watched is None or bool(self.watched)
 
 
 class Light(NamedTuple):
@@ -54,6 +70,13 @@ MOST_ROWS = 1024
 MOST_PATHS = 4096
 
 
+class Features(NamedTuple):
+    """Of one request: those that cohorts are made of, and those that are watched for drift."""
+
+    cohorts: Columns
+    watched: Columns
+
+
 class Compared(NamedTuple):
     """A batch that was compared.
 
@@ -65,7 +88,7 @@ class Compared(NamedTuple):
 
     judged: list[JudgedPair]
     unreadable: list[Arm]
-    features: Mapping[int, Columns]
+    features: Mapping[int, Features]
 
 
 class Found(msgspec.Struct, frozen=True, array_like=True):
@@ -119,27 +142,26 @@ def found_in(comparison: Comparison, pairs: Sequence[Pair]) -> tuple[list[Found]
     return found, unreadable
 
 
-def features_of(comparison: Comparison, pairs: Sequence[Pair], names: Sequence[str]) -> dict[int, Columns]:
-    """The features `names` of some requests, by the index of their pair; missing where a request has none."""
-    if not names:
+def features_of(comparison: Comparison, pairs: Sequence[Pair], wanted: Wanted) -> dict[int, Features]:
+    """The features `wanted` of some requests, by the index of their pair; missing where it has none."""
+    if not wanted.any:
         return {}
     stride = -(-len(pairs) // MOST_FEATURES_READ)
-    found: dict[int, Columns] = {}
+    found: dict[int, Features] = {}
     for index in range(0, len(pairs), max(1, stride)):
         table = comparison.features(pairs[index].request, pairs[index].request_media)
-        columns = {name: table.column(name) for name in names}
-        found[index] = {name: thinned(column) for name, column in columns.items() if column is not None}
+        found[index] = Features(_named(table, wanted.cohorts), _watched(table, wanted.watched))
     return found
 
 
-def compare(comparison: Comparison, pairs: Sequence[Pair], names: Sequence[str]) -> Compared:
-    """What is in `pairs`, and the features `names` of some of their requests."""
+def compare(comparison: Comparison, pairs: Sequence[Pair], wanted: Wanted) -> Compared:
+    """What is in `pairs`, and the features `wanted` of some of their requests."""
     found, unreadable = found_in(comparison, pairs)
-    return joined(pairs, found, unreadable, features_of(comparison, pairs, names))
+    return joined(pairs, found, unreadable, features_of(comparison, pairs, wanted))
 
 
 def joined(
-    pairs: Sequence[Pair], found: Sequence[Found], unreadable: list[Arm], features: Mapping[int, Columns]
+    pairs: Sequence[Pair], found: Sequence[Found], unreadable: list[Arm], features: Mapping[int, Features]
 ) -> Compared:
     """Pairs and what was found in them."""
     judged = [
@@ -150,8 +172,20 @@ def joined(
 
 def thinned(rows: T) -> T:
     """At most MOST_ROWS of them, evenly spread; the same places for as many rows."""
-    stride = -(-len(rows) // MOST_ROWS)  # type: ignore[arg-type]
-    return rows if stride <= 1 else rows[::stride]  # type: ignore[index]
+    stride = -(-len(rows) // MOST_ROWS)
+    return rows if stride <= 1 else rows[::stride]
+
+
+def _named(table: Table, names: Sequence[str]) -> Columns:
+    columns = {name: table.column(name) for name in names}
+    return {name: thinned(column) for name, column in columns.items() if column is not None}
+
+
+def _watched(table: Table, names: Sequence[str] | None) -> Columns:
+    found = _named(table, names or ())
+    if found or names == ():
+        return found
+    return _named(table, table.names[: MOST_FEATURES + 1])
 
 
 def _different(finding: Finding | None) -> Divergence | None:

@@ -2,7 +2,8 @@
 
 A label names a request. Of the latest `MOST` pairs of an endpoint it is remembered what each arm predicted,
 so that a label can be held against both; a label for another request is told to be unknown. A label counts
-once, and which pairs are remembered depends on nothing but when they came.
+once, and which pairs are remembered depends on nothing but when they came. Of a large batch those rows are
+held against their labels that were compared (`control.compared.thinned`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from control.compared import thinned
 from domain.observation import Divergence
 from killswitch.cohorts import MOST_COHORTS, LabelledPair
 from killswitch.columns import JudgedPair
@@ -61,26 +63,27 @@ class Memory:
         """The pair of this request, None when it is not remembered."""
         return self._pairs.get(request_id)
 
-    def join(self, request_id: str, label: object) -> list[LabelledPair]:
+    def join(self, request_id: str, label: object) -> LabelledPair | None:
         """Hold `label` against the pair; a batch is labelled with a list, a label a row. It counts once.
 
-        An empty list when the pair was labelled before. Raises KeyError for one that is not remembered, and
-        Unfit for a label that says nothing about it.
+        None when the pair was labelled before. Raises KeyError for one that is not remembered, and Unfit for
+        a label that says nothing about it.
         """
         one = self._pairs[request_id]
         if not one.rows:
-            return []
-        labels = label if isinstance(label, list) else [label]
+            return None
+        labels = thinned(label) if isinstance(label, list) else [label]
         if len(labels) != len(one.rows):
-            raise Unfit(f"{len(labels)} labels for a prediction of {len(one.rows)} rows")
-        found = []
+            found = len(label) if isinstance(label, list) else 1
+            raise Unfit(f"{_many(found, 'label')} for a prediction of {_many(len(one.rows), 'row')}")
+        rows = []
         for truth, (incumbent, candidate) in zip(labels, one.rows, strict=True):
             if incumbent is None or candidate is None:
                 raise Unfit("the prediction names no class, so that no label can be held against it")
             right = self.named(truth)
-            found.append(LabelledPair(one.unit, one.cohorts, incumbent == right, candidate == right, one.at))
+            rows.append((incumbent == right, candidate == right))
         self._pairs[request_id] = one._replace(rows=())
-        return found
+        return LabelledPair(one.unit, one.cohorts, tuple(rows), one.at)
 
     def named(self, label: object) -> str:
         """The class that `label` means: its name, or its index where the classes have names."""
@@ -94,7 +97,7 @@ class Memory:
 
 
 class Accuracy:
-    """How often each arm was right, by cohort; "" is everybody. At most MOST_COHORTS cohorts besides."""
+    """In how many rows each arm was right, by cohort; "" is everybody. MOST_COHORTS at most besides."""
 
     def __init__(self) -> None:
         self.counts: dict[str, tuple[int, int, int]] = {}
@@ -102,16 +105,22 @@ class Accuracy:
     def take(self, labelled: Iterable[LabelledPair]) -> None:
         """Count labelled pairs: every one, and not only those that vote."""
         for one in labelled:
+            rows = len(one.rows)
+            right = sum(incumbent for incumbent, _ in one.rows), sum(candidate for _, candidate in one.rows)
             for cohort in dict.fromkeys(("", *map(self._known, one.cohorts))):
                 count, incumbent, candidate = self.counts.get(cohort, (0, 0, 0))
                 self.counts[cohort] = (
-                    count + 1, incumbent + one.incumbent_correct, candidate + one.candidate_correct
+                    count + rows, incumbent + right[0], candidate + right[1]
                 )  # fmt: skip
 
     def _known(self, cohort: str) -> str:
         if cohort in self.counts or len(self.counts) < MOST_COHORTS:
             return cohort
         return OTHER
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' * (count != 1)}"
 
 
 def _predicted(found: Divergence) -> tuple[Predicted, ...]:

@@ -33,7 +33,10 @@ _FRACTIONS = np.geomspace(0.97, 1e-4, 20)
 _LOG_WEIGHTS = np.log([0.3] + [0.7 / (len(_FRACTIONS) - 1)] * (len(_FRACTIONS) - 1))
 """More on the largest stake, which is best while nothing happens at all."""
 
-_HALVINGS = 30
+_LOOKS = 60
+_SAME_END = 3
+_FINEST = 2.0**-30
+"""A bound is worked out to this part of the way from the end of the range to the mean."""
 
 
 def bounds(
@@ -77,14 +80,33 @@ def _log_wealth(
 
 
 def _edge(log_wealth: Callable[[float], float], outer: float, inner: float, goal: float) -> float:
-    """Where between `outer` and `inner` the bets stop refuting; `outer` when they refute nothing."""
+    """Where between `outer` and `inner` the bets stop refuting; `outer` when they refute nothing.
+
+    The logarithm of the wealth grows about as the square of the way from the mean, so its root is nearly a
+    straight line, and the chord between what is known of both ends leads there in a few looks (regula falsi,
+    Illinois variant). The middle is looked at while nothing is known of the outer end, and when the chord
+    has moved one end alone too often.
+    """
     refuted, possible = outer, inner
-    for _ in range(_HALVINGS):
-        middle = (refuted + possible) / 2
-        if middle in (refuted, possible):
+    above, below = math.inf, -math.sqrt(goal)
+    same, refuting = 0, False
+    for _ in range(_LOOKS):
+        width = possible - refuted
+        if abs(width) <= _FINEST * abs(inner - outer):
             break
-        if log_wealth(middle) >= goal:
-            refuted = middle
+        halving = above == math.inf or same == _SAME_END
+        part = 0.5 if halving else min(max(above / (above - below), _FINEST), 1 - _FINEST)
+        looked = refuted + width * part
+        if looked in (refuted, possible):
+            break
+        found = log_wealth(looked)
+        height = math.copysign(math.sqrt(abs(found)), found) - math.sqrt(goal)
+        same = 1 if halving or refuting != (height >= 0) else same + 1
+        refuting = height >= 0
+        if refuting:
+            refuted, above = looked, height
+            below = below / 2 if same > 1 else below
         else:
-            possible = middle
+            possible, below = looked, height
+            above = above / 2 if same > 1 else above
     return refuted

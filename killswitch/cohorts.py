@@ -47,13 +47,13 @@ _WEIGHT = 0.5 / MOST_COHORTS
 class LabelledPair(NamedTuple):
     """A pair whose true answer became known.
 
-    `unit` as in Pair; `cohorts` are names such as `header:x-country=NZ`; `at` is when the pair began.
+    `unit` as in Pair; `cohorts` are names such as `header:x-country=NZ`; `rows` says of each row whether the
+    incumbent was right, and whether the candidate was; `at` is when the pair began.
     """
 
     unit: int
     cohorts: tuple[str, ...]
-    incumbent_correct: bool
-    candidate_correct: bool
+    rows: tuple[tuple[bool, bool], ...]
     at: float
 
 
@@ -67,8 +67,11 @@ class KeptCohorts(msgspec.Struct, frozen=True):
 class AccuracyGuard:
     """One guard over all cohorts. It has the face of a Guard, but is fed with labels."""
 
-    def __init__(self, drop: float, threshold: float, certify: float | None, window: float) -> None:
-        """`threshold` is J/α, `window` the seconds in which a unit has one vote in each cohort.
+    def __init__(
+        self, drop: float, threshold: float, certify: float | None, window: float, per: str = "unit"
+    ) -> None:
+        """`threshold` is J/α, `window` the seconds in which a unit has one vote in each cohort, `per` the
+        vote rule (`killswitch.columns`).
 
         Raises ConfigError for a drop that nothing can breach.
         """
@@ -77,6 +80,7 @@ class AccuracyGuard:
         self.breach: GuardReport | None = None
         self._certify = certify
         self._window = window
+        self._per = per
         self._votes = Votes(math.inf)
         self._guards: dict[str, Guard] = {}
         self._admit(EVERYBODY)
@@ -99,7 +103,7 @@ class AccuracyGuard:
         """What a batch of labels will do, by cohort. It notes who has voted.
 
         A unit has one vote in each stretch of `window` seconds, by when its pairs began, since labels come
-        late and in any order.
+        late and in any order. Every row of a batch counts, whatever the vote rule.
         """
         numbers: dict[str, list[float]] = {EVERYBODY: []}
         at: dict[str, list[float]] = {EVERYBODY: []}
@@ -107,7 +111,7 @@ class AccuracyGuard:
         for one in labelled:
             if not self._counts(one):
                 continue
-            x = float(one.incumbent_correct) - float(one.candidate_correct)
+            votes = self._spoken(one)
             names = dict.fromkeys((EVERYBODY, *one.cohorts))
             for name in tuple(names):
                 if name in numbers or name in self._guards:
@@ -118,8 +122,8 @@ class AccuracyGuard:
                     del names[name]
                     names[OTHER] = None
             for name in names:
-                numbers.setdefault(name, []).append(x)
-                at.setdefault(name, []).append(one.at)
+                numbers.setdefault(name, []).extend(votes)
+                at.setdefault(name, []).extend([one.at] * len(votes))
         everybody = self.everybody
         return {name: everybody.read(x, at[name]) for name, x in numbers.items() if x}
 
@@ -131,6 +135,10 @@ class AccuracyGuard:
         for name in sorted({name for part in parts for name in part}):
             if name in self._guards or name == OTHER or len(self._guards.keys() - {OTHER}) < MOST_COHORTS:
                 self._admit(name).add([part[name] for part in parts if name in part])
+
+    def remember(self, earlier: AccuracyGuard) -> None:
+        """Who has voted with `earlier` has voted."""
+        self._votes = earlier._votes
 
     def verdict(self, needed: int, sight: Sight) -> Verdict:
         """FAIL once breached; PASS when it is certified for everybody and no evidence speaks against it."""
@@ -181,6 +189,13 @@ class AccuracyGuard:
         for name, one in kept.guards.items():
             self._admit(name).restore(one)
         self.breach = kept.breach
+
+    def _spoken(self, one: LabelledPair) -> list[float]:
+        """A batch votes with the mean of its rows, or each of them votes: as the vote rule says."""
+        x = [float(incumbent) - float(candidate) for incumbent, candidate in one.rows]
+        if self._per == "row" or (self._per == "unit" and not one.unit):
+            return x
+        return [sum(x) / len(x)] if x else []
 
     def _counts(self, one: LabelledPair) -> bool:
         if not one.unit or not self._window:

@@ -12,9 +12,8 @@ not certified: it passes with enough votes and an estimate within the limit.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -23,56 +22,23 @@ from domain.verdict import Verdict
 from killswitch.columns import Whole
 from killswitch.evidence import Floats
 from killswitch.guard import Guard, GuardReport, KeptGuard, Sight
-from killswitch.increments import GuardIncrement
+from killswitch.increments import DriftIncrement
+from killswitch.references import MOST_FEATURES, FeatureReference
 from killswitch.signals import DRIFT, Signal, check
 from killswitch.votes import Votes
 
-MOST_FEATURES = 256
-MOST_BINS = 1000
+__all__ = ["MOST_FEATURES", "DriftGuard", "DriftIncrement", "FeatureReference", "KeptDrift"]
 
-
-@dataclass(frozen=True, slots=True)
-class FeatureReference:
-    """How a feature was distributed in the reference.
-
-    `edges`, ascending, cut the line into len(edges) + 1 bins; a value at an edge belongs to the bin below
-    it. A last bin holds what is no number. `shares`, one for each bin, sum to 1.
-    """
-
-    name: str
-    edges: tuple[float, ...]
-    shares: tuple[float, ...]
-
-    def __post_init__(self) -> None:
-        """Raises ValueError when bins and shares do not fit."""
-        if len(self.shares) != len(self.edges) + 2 or len(self.shares) > MOST_BINS:
-            raise ValueError(
-                f"feature {self.name}: {len(self.edges)} edges need {len(self.edges) + 2} shares"
-            )
-        if list(self.edges) != sorted(set(self.edges)):
-            raise ValueError(f"feature {self.name}: its edges must ascend")
-        if not (min(self.shares) >= 0 and math.isclose(sum(self.shares), 1.0, abs_tol=1e-6)):
-            raise ValueError(f"feature {self.name}: its shares must be 0 or more and sum to 1")
-
-    def bins(self, values: Floats) -> Whole:
-        """The bin of each value."""
-        found = np.searchsorted(np.array(self.edges), values)
-        return np.where(np.isnan(values), len(self.shares) - 1, found)
+GRAIN = 2.0**-16
+"""Counts are multiples of this, so that sums of them are exact: a row of a batch is a part of a vote."""
 
 
 class KeptDrift(msgspec.Struct, frozen=True):
-    """What survives a restart, by feature."""
+    """What survives a restart: what was compared with, and by feature what was found."""
 
+    references: tuple[FeatureReference, ...]
     guards: dict[str, KeptGuard]
-    counts: dict[str, tuple[int, ...]]
-
-
-@dataclass(frozen=True, slots=True)
-class DriftIncrement:
-    """What one batch does to one feature."""
-
-    guard: GuardIncrement
-    counts: tuple[int, ...]
+    counts: dict[str, tuple[float, ...]]
 
 
 class _Feature:
@@ -82,7 +48,7 @@ class _Feature:
         self.reference = reference
         self.guard = Guard(check(Signal(DRIFT, shift, -1.0, 1.0)), threshold, certify=None)
         self.shares = np.array(reference.shares)
-        self.counts = np.zeros(len(reference.shares), dtype=np.int64)
+        self.counts = np.zeros(len(reference.shares))
 
     @property
     def variation(self) -> float:
@@ -90,11 +56,13 @@ class _Feature:
         seen = self.counts.sum()
         return float(np.maximum(self.counts / seen - self.shares, 0.0).sum()) if seen else 0.0
 
-    def read(self, values: Floats, at: Sequence[float]) -> DriftIncrement:
+    def read(self, values: Floats, vote: Whole, rows: Floats, at: Sequence[float]) -> DriftIncrement:
+        """`vote` is the vote that each value belongs to, `rows` how many values that vote has."""
         bins = self.reference.bins(values)
         over = self.counts > self.shares * self.counts.sum()
-        x = over[bins].astype(np.float64) - self.shares[over].sum()
-        counts = np.bincount(bins, minlength=len(self.shares))
+        x = np.bincount(vote, weights=over[bins], minlength=len(rows)) / rows - self.shares[over].sum()
+        shares = np.bincount(bins, weights=1 / rows[vote], minlength=len(self.shares))
+        counts = np.rint(shares / GRAIN) * GRAIN
         return DriftIncrement(self.guard.read(x, at), tuple(counts.tolist()))
 
 
@@ -117,22 +85,48 @@ class DriftGuard:
         """Whether a feature is over its limit now."""
         return any(feature.guard.breaches for feature in self._features)
 
-    def read(
-        self, units: Sequence[int], values: Floats, at: Sequence[float], now: float
-    ) -> dict[str, DriftIncrement]:
-        """What requests will do, by feature; `values` is of shape (requests, features), NaN for no number.
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The features, in the order of their columns."""
+        return tuple(feature.reference.name for feature in self._features)
 
-        Raises ValueError when there are other features than in the reference.
+    @property
+    def references(self) -> tuple[FeatureReference, ...]:
+        """What is compared with."""
+        return tuple(feature.reference for feature in self._features)
+
+    def read(
+        self,
+        units: Sequence[int],
+        values: Floats,
+        at: Sequence[float],
+        now: float,
+        owners: Whole | None = None,
+    ) -> dict[str, DriftIncrement]:
+        """What requests will do, by feature; `values` is of shape (rows, features), NaN for no number.
+
+        `units` and `at` are of the requests, and `owners` says of which request each row is, ascending; None
+        when every request is one row. A request votes with the mean of its rows. Raises ValueError when there
+        are other features than in the reference.
         """
-        if values.shape != (len(units), len(self._features)):
+        if values.ndim != 2 or values.shape[1] != len(self._features):
             raise ValueError(f"values of shape {values.shape} are not of {len(self._features)} features")
-        admitted = np.array(self._votes.admit_all(units, [1] * len(units), now), dtype=bool)
-        when = np.array(at)[admitted].tolist()
+        if owners is None:
+            owners = np.arange(len(units))
+        if len(owners) != len(values):
+            raise ValueError(f"{len(values)} rows of values are not of {len(owners)} requests")
+        speaking = np.unique(owners)
+        whose = [units[request] for request in speaking.tolist()]
+        admitted = np.array(self._votes.admit_all(whose, [1] * len(whose), now), dtype=bool)
+        which = np.isin(owners, speaking[admitted])
+        votes, vote, rows = np.unique(owners[which], return_inverse=True, return_counts=True)
+        when = [at[request] for request in votes.tolist()]
         if not when:
             return {}
+        weights = rows.astype(np.float64)
         return {
-            feature.reference.name: feature.read(column, when)
-            for feature, column in zip(self._features, values[admitted].T, strict=True)
+            feature.reference.name: feature.read(column, vote, weights, when)
+            for feature, column in zip(self._features, values[which].T, strict=True)
         }
 
     def add(self, parts: Sequence[Mapping[str, DriftIncrement]]) -> None:
@@ -172,24 +166,27 @@ class DriftGuard:
     def keep(self) -> KeptDrift:
         """Everything `restore` needs to go on."""
         return KeptDrift(
+            self.references,
             {one.reference.name: one.guard.keep() for one in self._features},
             {one.reference.name: tuple(one.counts.tolist()) for one in self._features},
         )
 
     def fits(self, kept: KeptDrift) -> bool:
-        """Whether `kept` is of these very features."""
-        ours = {one.reference.name: len(one.shares) for one in self._features}
-        if {name: len(counts) for name, counts in kept.counts.items()} != ours or set(kept.guards) != set(
-            ours
-        ):
+        """Whether `kept` is of these very features, and compared with the same reference."""
+        names = set(self.names)
+        if kept.references != self.references or set(kept.guards) != names or set(kept.counts) != names:
             return False
-        return all(one.guard.fits(kept.guards[one.reference.name]) for one in self._features)
+        return all(
+            one.guard.fits(kept.guards[one.reference.name])
+            and len(kept.counts[one.reference.name]) == len(one.shares)
+            for one in self._features
+        )
 
     def restore(self, kept: KeptDrift) -> None:
         """Go on from `kept`, which fits."""
         for feature in self._features:
             feature.guard.restore(kept.guards[feature.reference.name])
-            feature.counts = np.array(kept.counts[feature.reference.name], dtype=np.int64)
+            feature.counts = np.array(kept.counts[feature.reference.name])
 
     @staticmethod
     def _verdict(feature: _Feature, needed: int) -> Verdict:

@@ -9,6 +9,8 @@ batch before, and all pairs of a unit go to the same process (who has voted is k
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import msgspec
@@ -25,6 +27,14 @@ class GuardIncrement:
     increment: Increment
     segment: Segment
     certified: tuple[float, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class DriftIncrement:
+    """What one batch does to one feature; `counts` are its votes by bin."""
+
+    guard: GuardIncrement
+    counts: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +57,8 @@ class Increments:
         sight: whether predictions could be compared.
         latencies: the incumbent's, by bucket (`killswitch.quantile`).
         candidate_classes, incumbent_classes: how often each arm predicted each class.
+        drift: by feature, those that had votes.
+        profile: requests that a reference for drift is learned from, each by feature; NaN for no number.
     """
 
     guards: dict[str, GuardIncrement] = field(default_factory=dict)
@@ -55,6 +67,8 @@ class Increments:
     latencies: dict[int, int] = field(default_factory=dict)
     candidate_classes: dict[str, int] = field(default_factory=dict)
     incumbent_classes: dict[str, int] = field(default_factory=dict)
+    drift: dict[str, DriftIncrement] = field(default_factory=dict)
+    profile: tuple[Mapping[str, float], ...] = ()
 
     def dump(self) -> bytes:
         """As JSON."""
@@ -74,7 +88,14 @@ class Increments:
             wire.latencies,
             wire.candidate_classes,
             wire.incumbent_classes,
+            {name: DriftIncrement(one.guard.guard(), one.counts) for name, one in wire.drift.items()},
+            tuple(numbers(row) for row in wire.profile),
         )
+
+
+def numbers(row: Mapping[str, float | None]) -> dict[str, float]:
+    """A row of features as it was before JSON, which knows no NaN."""
+    return {name: math.nan if value is None else value for name, value in row.items()}
 
 
 class _WireSegment(msgspec.Struct, frozen=True):
@@ -101,6 +122,11 @@ class _WireGuard(msgspec.Struct, frozen=True):
         return GuardIncrement(self.increment, segment, self.certified)
 
 
+class _WireDrift(msgspec.Struct, frozen=True):
+    guard: _WireGuard
+    counts: tuple[float, ...]
+
+
 class _Wire(msgspec.Struct, frozen=True):
     guards: dict[str, _WireGuard]
     cohorts: dict[str, _WireGuard]
@@ -108,3 +134,5 @@ class _Wire(msgspec.Struct, frozen=True):
     latencies: dict[int, int]
     candidate_classes: dict[str, int]
     incumbent_classes: dict[str, int]
+    drift: dict[str, _WireDrift] = {}
+    profile: list[dict[str, float | None]] = []

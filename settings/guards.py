@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from settings import values
 from settings.reader import Section
 from settings.schema import (
@@ -26,20 +28,20 @@ _RATIO = values.number(1.0, 100.0)
 _WINDOW = values.duration("1s", "1d")
 _BLOCK = values.whole(1, 1000)
 _ERRORS = values.whole(0, 10_000)
+_MOST_LEARNED = 10_000
+_LEARN = values.whole(100, _MOST_LEARNED)
 _SLO = values.duration("1ms", "1h")
 
 
 def guards(section: Section, *, noisy: bool = False, mirrored: bool = True) -> GuardSettings:
     """The guards.
 
-    `noisy`: the incumbent is asked twice for some requests; `mirrored`: requests reach both arms. Drift is
-    validated and noted as inert: there is no profile to compare with yet.
+    `noisy`: the incumbent is asked twice for some requests; `mirrored`: requests reach both arms.
     """
     defaults = GuardSettings()
     vote = section.section("vote")
     per = vote.take("per", values.choice("unit", "pair", "row"), defaults.vote_per)
-    drift = section.optional("drift")
-    found = GuardSettings(
+    return GuardSettings(
         false_alarm=section.take("false_alarm", _FALSE_ALARM, defaults.false_alarm),
         certify=section.take("certify", _certify, defaults.certify),
         vote_window=_vote_window(vote, per, defaults.vote_window),
@@ -53,13 +55,10 @@ def guards(section: Section, *, noisy: bool = False, mirrored: bool = True) -> G
         latency=_latency(section.optional("latency")),
         confidence=_confidence(section.optional("confidence")),
         classes=_classes(section.optional("classes")),
-        drift=_drift(drift),
+        drift=_drift(section.optional("drift")),
         accuracy=_accuracy(section.optional("accuracy")),
         breaker=section.section("breaker").take("consecutive_errors", _ERRORS, defaults.breaker),
     )
-    if drift is not None:
-        section.inert("drift")
-    return found
 
 
 def _certify(value: object) -> float | None:
@@ -113,8 +112,33 @@ def _classes(section: Section | None) -> ClassesGuard | None:
 
 
 def _drift(section: Section | None) -> DriftGuard | None:
-    shift = None if section is None else _limit(section, "shift")
-    return None if shift is None else DriftGuard(shift)
+    if section is None:
+        return None
+    shift = _limit(section, "shift")
+    reference = section.take("reference", values.text(1024), None)
+    learn = section.take("learn", _LEARN, DriftGuard(1.0).learn)
+    if reference is not None and section.holds("learn"):
+        section.refuse("learn", learn, "nothing is learned where a reference is given; leave one of them out")
+    if shift is None:
+        return None
+    if reference is None and learn < (least := least_learned(shift)):
+        off = f"{300 / math.sqrt(learn):.2g}%"
+        way_out = "allow more" if least > _MOST_LEARNED else f"learn from {least} at least, allow more"
+        section.refuse(
+            "shift", section.given("shift"),
+            f"a reference learned from {learn} requests may itself be off by {off}: {way_out}, "
+            "or give a reference file",
+        )  # fmt: skip
+    return DriftGuard(shift, reference, learn)
+
+
+def least_learned(shift: float) -> int:
+    """From how many requests a reference must be learned for a limit of `shift`: see `killswitch.references`.
+
+    >>> least_learned(0.1)
+    900
+    """
+    return math.ceil((3 / shift) ** 2 - 1e-6)
 
 
 def _accuracy(section: Section | None) -> AccuracyGuard | None:

@@ -106,10 +106,8 @@ class Choice:
         for place, fragment in enumerate(calls):
             if not isinstance(fragment, dict):
                 raise Unreadable(f"a tool call is {noun(fragment)}, not an object")
-            index = fragment.get("index", place)
+            index = _index(fragment, place, _MAX_CALLS, "a tool call")
             function = fragment.get("function")
-            if type(index) is not int or not 0 <= index < _MAX_CALLS:
-                raise Unreadable(f"a tool call has {quoted(index)} for an index")
             if function is not None and not isinstance(function, dict):
                 raise Unreadable(f"a tool call's function is {noun(function)}, not an object")
             self._extend(self.calls.setdefault(index, Call()), function or {})
@@ -171,10 +169,15 @@ def _gather(gathered: dict[int, Choice], choices: object) -> None:
     for place, part in enumerate(choices):
         if not isinstance(part, dict):
             raise Unreadable(f"choice {place} is {noun(part)}, not an object")
-        index = part.get("index", place)
-        if type(index) is not int or not 0 <= index < MAX_CHOICES:
-            raise Unreadable(f"a choice has {quoted(index)} for an index; up to {MAX_CHOICES} are compared")
-        gathered.setdefault(index, Choice()).add(part)
+        gathered.setdefault(_index(part, place, MAX_CHOICES, "a choice"), Choice()).add(part)
+
+
+def _index(part: dict[str, object], place: int, most: int, what: str) -> int:
+    """The index that a part says it has, its place where it says none. Raises Unreadable."""
+    index = part.get("index", place)
+    if type(index) is not int or not 0 <= index < most:
+        raise Unreadable(f"{what} has {quoted(index)} for an index; up to {most} are compared")
+    return index
 
 
 def _ordered(gathered: dict[int, Choice]) -> list[Choice]:

@@ -16,7 +16,7 @@ from comparators.readers.document import decode
 from comparators.readers.plain import read_plainly
 from comparators.readers.pointer import follow
 from comparators.readers.scalars import noun
-from comparators.readers.tables import Choice, table
+from comparators.readers.tables import Choice, TableReader, table
 from comparators.readers.tensors import nested_by_shape
 from comparators.wording import quoted
 from domain.media import JSON, Media
@@ -24,13 +24,8 @@ from domain.media import JSON, Media
 _UNREAD = ("binData", "customData")
 
 
-class SeldonReader:
+class SeldonReader(TableReader):
     """Reads the column called `output`; what a pointer leads to; or all there is."""
-
-    def __init__(self, output: str | None = None, structured: bool = False) -> None:
-        """Raises ValueError for an `output` that can be none."""
-        self._choice = Choice.of(output)
-        self._structured = structured
 
     def read(self, body: bytes, media: Media = JSON) -> Prediction:
         """The prediction in `body`. Raises Unreadable, and nothing else, for any bytes."""

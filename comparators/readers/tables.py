@@ -44,6 +44,15 @@ class Choice(NamedTuple):
         return place if self.name is None else f"output {quoted(self.name)}"
 
 
+class TableReader:
+    """What readers of protocols have in common whose outputs are tables."""
+
+    def __init__(self, output: str | None = None, structured: bool = False) -> None:
+        """Raises ValueError for an `output` that can be none."""
+        self._choice = Choice.of(output)
+        self._structured = structured
+
+
 def table(value: object, choice: Choice, place: str, structured: bool) -> Prediction:
     """The prediction in `value`, which stands at `place` in the answer. Raises Unreadable."""
     where = choice.where(place)

@@ -9,6 +9,7 @@ the upper half of an FP32. Floats of a large tensor stay where they are: NumPy l
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
@@ -64,6 +65,22 @@ def prediction(tensor: Tensor, where: str, payload: memoryview | None = None) ->
     if datatype == "BOOL":
         return of_booleans(where, rows, width, data)
     raise Unreadable(f"{where} has the datatype {quoted(datatype)}, which V2 does not know")
+
+
+def numeric(tensor: Tensor, where: str) -> tuple[int, Callable[[list[object]], Prediction]] | None:
+    """How many numbers the tensor holds, and what `prediction` makes of as many; None for other values.
+
+    Raises Unreadable as `prediction` does.
+    """
+    shape, datatype = _shape(tensor, where), tensor.get("datatype")
+    data = _data(tensor, where)
+    rows, width = _rows_and_width(shape, len(data), where)
+    if datatype in _FLOATS:
+        return len(data), lambda numbers: of_reals(where, rows, width, numbers)
+    if isinstance(datatype, str) and datatype in _RANGES:
+        low, high = _RANGES[datatype]
+        return len(data), lambda numbers: of_integers(where, rows, width, numbers, low, high)
+    return None
 
 
 def nested(tensor: Tensor, found: Prediction) -> object:

@@ -15,18 +15,13 @@ from comparators.prediction import Prediction, Unreadable
 from comparators.readers.body import inflated
 from comparators.readers.document import decode
 from comparators.readers.scalars import noun
-from comparators.readers.tables import Choice, table
+from comparators.readers.tables import TableReader, table
 from comparators.wording import quoted
 from domain.media import JSON, Media
 
 
-class TfServingReader:
+class TfServingReader(TableReader):
     """Reads the output called `output`; what a pointer leads to; or the only output."""
-
-    def __init__(self, output: str | None = None, structured: bool = False) -> None:
-        """Raises ValueError for an `output` that can be none."""
-        self._choice = Choice.of(output)
-        self._structured = structured
 
     def read(self, body: bytes, media: Media = JSON) -> Prediction:
         """The prediction in `body`. Raises Unreadable, and nothing else, for any bytes."""

@@ -15,11 +15,13 @@ from typing import cast
 from comparators.prediction import Prediction, Unreadable
 from comparators.readers.body import inflated
 from comparators.readers.document import MAX_BODY, decode
+from comparators.readers.frames import Frames
 from comparators.readers.scalars import noun
 from comparators.readers.tensors import (
     EmptyTensor,
     Tensor,
     nested,
+    numeric,
     prediction,
     row_values,
     without_values,
@@ -41,9 +43,22 @@ class V2Reader:
         self._output = output
         self._structured = structured
         self._where = "the first output" if output is None else f"output {quoted(output)}"
+        self._frames = Frames(self._tensor, lambda tensor: numeric(tensor, self._where))
 
     def read(self, body: bytes, media: Media = JSON) -> Prediction:
         """The prediction in `body`. Raises Unreadable, and nothing else, for any bytes."""
+        if media is not JSON or self._structured:
+            return self._read(body, media)
+        found = self._frames.read(body)
+        if found is None:
+            found = self._read(body, media)
+            self._frames.missed(body)
+        return found
+
+    def _tensor(self, document: object) -> Tensor:
+        return self._pick(_tensors(document, "outputs"))[1]
+
+    def _read(self, body: bytes, media: Media) -> Prediction:
         outputs, payloads = read_tensors(body, media, "outputs")
         if self._structured and self._output is None and len(outputs) > 1:
             return _all(outputs, payloads)

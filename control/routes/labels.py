@@ -88,12 +88,12 @@ class _Joining:
             except Unfit as error:
                 self.refused.append({"request_id": label.request_id, "detail": str(error)})
                 return
-            if not found:
+            if found is None:
                 self.repeated += 1
                 return
             self.joined += 1
             known = self._now if label.at is None else label.at.timestamp()
-            self.labelled.setdefault(name, []).extend(found)
+            self.labelled.setdefault(name, []).append(found)
             self.delays.setdefault(name, []).append(known - one.at)
             return
         self.unknown.append(label.request_id)

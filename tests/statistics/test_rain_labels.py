@@ -17,7 +17,7 @@ from domain.verdict import Verdict
 from examples.rain.data import FEATURES, Series, load
 from examples.rain.models import Recipe, Trained, train
 from killswitch.drift import FeatureReference
-from killswitch.guards import GuardReport, GuardSet, LabelledPair
+from killswitch.guards import GuardReport, GuardSet, LabelledPair, Request
 from settings.schema import AccuracyGuard, DriftGuard, GuardSettings
 
 Rows = npt.NDArray[np.float64]
@@ -62,7 +62,7 @@ def labelled(
     mine = (one.probabilities(rows) >= 0.5) == truth
     theirs = (two.probabilities(other) >= 0.5) == truth
     return [
-        LabelledPair(day + 1, (f"season={season(day)}",), bool(mine[at]), bool(theirs[at]), day * DAY)
+        LabelledPair(day + 1, (f"season={season(day)}",), ((bool(mine[at]), bool(theirs[at])),), day * DAY)
         for at, day in enumerate(days)
     ]
 
@@ -92,7 +92,7 @@ def test_a_candidate_that_reads_turned_columns_is_caught_by_its_labels(
     assert breach.guard == "accuracy"
     assert count <= 400
     seen = pairs[:count]
-    lost = sum(one.incumbent_correct for one in seen) - sum(one.candidate_correct for one in seen)
+    lost = sum(incumbent - candidate for one in seen for incumbent, candidate in one.rows)
     assert lost / count > 0.1
     named = {report.cohort for report in guards.cohorts(0) if report.verdict is Verdict.FAIL}
     assert named
@@ -114,7 +114,7 @@ def test_drift_that_hits_both_arms_is_no_fault_of_the_candidate(
     assert max(guards.drifts().values()) < 0.25
 
     pairs = labelled(days, series, incumbent, candidate, as_published(rows), as_published(rows))
-    wrong = 1 - sum(pairs[at].incumbent_correct for at in turned) / len(turned)
+    wrong = 1 - sum(pairs[at].rows[0][0] for at in turned) / len(turned)
     assert wrong > 0.35
     breach, _ = replay(guards, [pairs[at] for at in turned])
     assert breach is None
@@ -138,7 +138,11 @@ def references(rows: Rows) -> list[FeatureReference]:
 
 
 def show(guards: GuardSet, rows: Rows, units: npt.NDArray[np.int64], now: float) -> None:
+    names = [FEATURES[at] for at in WATCHED]
     for start in range(0, len(rows), BATCH):
         part = slice(start, start + BATCH)
-        whose = [int(unit) + 1 for unit in units[part]]
-        guards.observe_features(whose, rows[part][:, WATCHED], [now] * len(whose), now)
+        requests = [
+            Request(int(unit) + 1, now, dict(zip(names, row[WATCHED, np.newaxis], strict=True)))
+            for unit, row in zip(units[part], rows[part], strict=True)
+        ]
+        guards.observe_requests(requests, now)

@@ -12,7 +12,7 @@ import pytest
 
 from comparators.comparison import Comparison
 from control.aside import Aside
-from control.compared import MOST_ROWS, compare, heavy
+from control.compared import MOST_ROWS, Wanted, compare, heavy
 from domain.media import Media
 from domain.observation import Observation, Outcome, Pair
 from domain.routing import Arm
@@ -50,7 +50,7 @@ PAIRS = [
 
 
 def test_noise_is_the_incumbent_against_its_own_repeat() -> None:
-    compared = compare(Comparison("json", REGRESSION), PAIRS, ())
+    compared = compare(Comparison("json", REGRESSION), PAIRS, Wanted())
     noises = [None if one.noise is None else one.noise.flip for one in compared.judged]
     assert noises == [None, False, True, False, None, True, None, None, None]
     scores = [None if one.divergence is None else one.divergence.score for one in compared.judged]
@@ -61,12 +61,12 @@ def test_noise_is_the_incumbent_against_its_own_repeat() -> None:
 
 def test_features_are_read_of_some_requests_by_their_places() -> None:
     pairs = [pair(n, request=b'{"x": %d}' % n) for n in range(200)]
-    compared = compare(Comparison("json", REGRESSION), pairs, ("x", "missing"))
+    compared = compare(Comparison("json", REGRESSION), pairs, Wanted(("x", "missing")))
     assert len(compared.features) <= 64
-    assert {index: column["x"].tolist() for index, column in compared.features.items()} == {
+    assert {index: column.cohorts["x"].tolist() for index, column in compared.features.items()} == {
         index: [float(index)] for index in range(0, 200, 4)
     }
-    assert all("missing" not in columns for columns in compared.features.values())
+    assert all("missing" not in columns.cohorts for columns in compared.features.values())
 
 
 def test_the_rows_of_a_large_batch_are_thinned_out_by_their_places() -> None:
@@ -74,10 +74,10 @@ def test_the_rows_of_a_large_batch_are_thinned_out_by_their_places() -> None:
     left = json.dumps([[float(n)] for n in range(count)]).encode()
     right = json.dumps([[n + (n % 5 == 0)] for n in range(count)]).encode()
     one = bodies(1, left, right)._replace(request=left)
-    compared = compare(Comparison("json", CompareSettings("regression")), [one], ("0",))
+    compared = compare(Comparison("json", CompareSettings("regression")), [one], Wanted(("0",)))
     found = compared.judged[0].divergence
     assert found is not None
-    assert len(found.rows) == len(compared.features[0]["0"]) == MOST_ROWS
+    assert len(found.rows) == len(compared.features[0].cohorts["0"]) == MOST_ROWS
     assert found.score == pytest.approx(0.2), "the score is that of all rows"
 
 
@@ -106,15 +106,15 @@ def test_the_other_process_finds_the_same_and_a_hostile_answer_is_a_fault_of_its
     async def scenario() -> None:
         aside = Aside()
         try:
-            expected = compare(Comparison("json", REGRESSION), PAIRS, ("x.0",))
-            assert await aside.compare("json", REGRESSION, ("x.0",), PAIRS) == expected
+            expected = compare(Comparison("json", REGRESSION), PAIRS, Wanted(("x.0",), None))
+            assert await aside.compare("json", REGRESSION, Wanted(("x.0",), None), PAIRS) == expected
             documents = [
                 bodies(1, gzip.compress(b"[1]"), b"[1, NaN]"),
                 bodies(2, b"[" * 100_000, b"]"),
                 bodies(3, b'{"a": 1}', b'{"a": 1, "a": 2}'),
             ]
-            found = await aside.compare("json", JSON, (), documents)
-            assert found == compare(Comparison("json", JSON), documents, ())
+            found = await aside.compare("json", JSON, Wanted(), documents)
+            assert found == compare(Comparison("json", JSON), documents, Wanted())
         finally:
             await aside.close()
 
@@ -125,25 +125,45 @@ def test_a_comparison_that_hangs_or_dies_is_a_fault_and_the_next_one_works() -> 
     async def scenario() -> None:
         aside = Aside()
         try:
-            assert (await aside.compare("json", REGRESSION, (), PAIRS[:1])).judged[0].fault is None
+            assert (await aside.compare("json", REGRESSION, Wanted(), PAIRS[:1])).judged[0].fault is None
             process = aside._process
             assert process is not None
             os.kill(process.pid, signal.SIGSTOP)
             aside._patience = 0.1
-            (hung,) = (await aside.compare("json", REGRESSION, (), PAIRS[:1])).judged
+            (hung,) = (await aside.compare("json", REGRESSION, Wanted(), PAIRS[:1])).judged
             assert (hung.divergence, hung.fault) == (None, "comparing took longer than 0.1 s")
             aside._patience = 60.0
-            assert (await aside.compare("json", REGRESSION, (), PAIRS[:1])).judged[0].fault is None
+            assert (await aside.compare("json", REGRESSION, Wanted(), PAIRS[:1])).judged[0].fault is None
             process = aside._process
             assert process is not None
             process.kill()
             await process.wait()
-            (died,) = (await aside.compare("json", REGRESSION, (), PAIRS[:1])).judged
+            (died,) = (await aside.compare("json", REGRESSION, Wanted(), PAIRS[:1])).judged
             assert died.fault is not None
             assert died.fault.startswith("comparing failed")
-            assert (await aside.compare("json", REGRESSION, (), PAIRS[:1])).judged[0].fault is None
+            assert (await aside.compare("json", REGRESSION, Wanted(), PAIRS[:1])).judged[0].fault is None
             assert aside.faults == 2
         finally:
             await aside.close()
 
     asyncio.run(scenario())
+
+
+def test_of_a_request_that_names_nothing_all_features_are_read_in_their_order() -> None:
+    named = pair(1, request=b'{"age": 41, "heat": 2.5, "wet": true}')
+    nameless = pair(2, request=b"[[41, 2.5, 1]]")
+    torn = pair(3, request=b"{")
+    comparison = Comparison("json", REGRESSION)
+
+    def watched(*names: str) -> list[dict[str, list[float]]]:
+        found = compare(comparison, [named, nameless, torn], Wanted((), names)).features
+        return [{name: column.tolist() for name, column in one.watched.items()} for one in found.values()]
+
+    matrix = {"0": [41.0], "1": [2.5], "2": [1.0]}
+    assert watched("heat", "age") == [{"heat": [2.5], "age": [41.0]}, matrix, {}]
+    assert watched() == []
+    every = compare(comparison, [named], Wanted((), None)).features[0]
+    assert {name: column.tolist() for name, column in every.watched.items()} == {
+        "age": [41.0], "heat": [2.5], "wet": [1.0],
+    }  # fmt: skip
+    assert every.cohorts == {}

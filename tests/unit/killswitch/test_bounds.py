@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from killswitch.bounds import bounds, share_of_error
+from killswitch.bounds import _FRACTIONS, _log_wealth, bounds, share_of_error
 
 
 @settings(deadline=None)
@@ -53,3 +55,21 @@ def test_a_signal_of_both_signs_is_bounded_as_tightly_as_its_events_allow() -> N
 def test_the_shares_of_all_stretches_are_worth_one_error() -> None:
     total = sum(share_of_error(votes) for votes in range(200_000))
     assert 0.5 < total <= 1.0
+
+
+@settings(deadline=None, max_examples=100)
+@given(count=st.integers(1, 10**6), share=st.floats(0, 1), sign=st.floats(-1, 1))
+def test_a_bound_is_where_the_bets_stop_refuting(count: int, share: float, sign: float) -> None:
+    absolute = share * count
+    low, high = bounds(count, sign * absolute, absolute, -1.0, 1.0, 0.05)
+    above, below = (absolute + sign * absolute) / 2, (absolute - sign * absolute) / 2
+
+    def refutes(m: float, side: float) -> bool:
+        stakes = side * _FRACTIONS / (m + 1 if side > 0 else 1 - m)
+        return _log_wealth(count, above, below, m, -1.0, 1.0, stakes) >= math.log(2 / 0.05)
+
+    for bound, side in ((low, 1.0), (high, -1.0)):
+        # At the bound itself the last bit decides, and it depends on the order of a sum.
+        beyond, inside = bound - side * 1e-9, bound + side * 1e-8
+        assert abs(bound) == 1.0 or refutes(beyond, side), "what lies beyond is refuted"
+        assert abs(inside - sign * share) < 2e-8 or not refutes(inside, side), "and no more than that"

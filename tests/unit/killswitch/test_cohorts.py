@@ -12,6 +12,7 @@ from killswitch.cohorts import EVERYBODY, MOST_COHORTS, OTHER, AccuracyGuard, Ke
 from killswitch.guard import Sight
 
 SEEING = Sight()
+RIGHT = ((True, True),)
 
 
 def accuracy() -> AccuracyGuard:
@@ -27,7 +28,7 @@ def labels(
     for number in range(count):
         name = cohorts[int(generator.integers(len(cohorts)))]
         bad = bool(generator.random() < wrong.get(name, 0.0))
-        found.append(LabelledPair(number + 1, (f"c={name}",), True, not bad, float(number)))
+        found.append(LabelledPair(number + 1, (f"c={name}",), ((True, not bad),), float(number)))
     return found
 
 
@@ -71,24 +72,37 @@ def test_an_equal_candidate_is_certified_in_the_end() -> None:
 
 def test_a_unit_has_one_vote_in_a_stretch_of_time_in_whatever_order_labels_come() -> None:
     guard = accuracy()
-    pairs = [LabelledPair(7, ("c=a",), True, True, at) for at in (1300.0, 10.0, 20.0, 1201.0, 599.0, 700.0)]
+    pairs = [LabelledPair(7, ("c=a",), RIGHT, at) for at in (1300.0, 10.0, 20.0, 1201.0, 599.0, 700.0)]
     guard.add([guard.read(pairs[:3])])
     guard.add([guard.read(pairs[3:])])
     assert guard.everybody.state.count == 3
-    unknown = LabelledPair(0, (), True, True, 1.0)
+    unknown = LabelledPair(0, (), RIGHT, 1.0)
     guard.add([guard.read([unknown] * 4)])
     assert guard.everybody.state.count == 7
 
 
+@pytest.mark.parametrize(
+    ("per", "unit", "votes"), [("unit", 7, 1), ("unit", 0, 4), ("pair", 7, 1), ("row", 7, 4)]
+)
+def test_every_row_of_a_labelled_batch_counts_as_the_vote_rule_says(per: str, unit: int, votes: int) -> None:
+    guard = AccuracyGuard(0.01, 1000.0, 0.05, 600.0 if per == "unit" else 0.0, per)
+    batch = LabelledPair(unit, ("c=a",), ((True, True), (True, False), (True, False), (False, True)), 1.0)
+    found = guard.read([batch])
+    assert set(found) == {EVERYBODY, "c=a"}
+    for one in found.values():
+        assert one.increment.count == votes
+        assert one.increment.total / votes == 0.25, "of four rows the candidate lost two and won one"
+
+
 def test_cohorts_are_bounded_and_the_rest_is_one() -> None:
     guard = accuracy()
-    pairs = [LabelledPair(n + 1, (f"u={n}", f"v={n}"), True, True, 0.0) for n in range(200)]
+    pairs = [LabelledPair(n + 1, (f"u={n}", f"v={n}"), RIGHT, 0.0) for n in range(200)]
     fed(guard, pairs, batch=7)
     reports = {one.cohort: one for one in guard.cohorts(0, SEEING)}
     assert len(reports) == MOST_COHORTS + 1
     assert reports[EVERYBODY].count == 200
     assert 100 < reports[OTHER].count <= 200, "a pair of two cohorts too many counts once"
-    long = LabelledPair(999, ("u=" + "x" * 500,), True, True, 0.0)
+    long = LabelledPair(999, ("u=" + "x" * 500,), RIGHT, 0.0)
     guard.add([guard.read([long])])
     assert max(len(one.cohort) for one in guard.cohorts(0, SEEING)) < 210
 
@@ -110,7 +124,7 @@ def test_a_merge_of_parts_is_the_whole() -> None:
 def test_too_many_cohorts_of_several_processes_are_left_out() -> None:
     guard = accuracy()
     parts = [
-        accuracy().read([LabelledPair(n + 1, (f"{part}={n}",), True, True, 0.0) for n in range(60)])
+        accuracy().read([LabelledPair(n + 1, (f"{part}={n}",), RIGHT, 0.0) for n in range(60)])
         for part in "ab"
     ]
     guard.add(parts)

@@ -87,7 +87,9 @@ def evidence(guards: GuardSet) -> dict[str, Any]:
 
 def labels(judged: list[JudgedPair]) -> list[LabelledPair]:
     return [
-        LabelledPair(one.pair.unit, (f"u={one.pair.unit % 3}",), True, one.pair.candidate.ok, one.pair.at)
+        LabelledPair(
+            one.pair.unit, (f"u={one.pair.unit % 3}",), ((True, one.pair.candidate.ok),), one.pair.at
+        )
         for one in judged
     ]
 
@@ -139,7 +141,7 @@ def test_guards_read_together_read_what_each_reads_alone(seed: int, wrong: float
     read = twin._ensemble.read
 
     def both(votes: Any) -> Any:
-        for guard, (numbers, at) in zip(twin._paired, votes, strict=True):
+        for guard, (numbers, at) in zip(twin._members.paired, votes, strict=True):
             if len(numbers.x):
                 seen[guard.signal.name] = guard.read(numbers.x, at.tolist(), numbers.certified)
         return read(votes)

@@ -114,7 +114,8 @@ def _logarithms(stakes: Floats, offsets: Floats, lane: Whole, x: Floats) -> Floa
     sorted_x, sorted_lane = x[order], lane[order]
     fresh = np.empty(len(x), dtype=np.bool_)
     fresh[0] = True
-    np.logical_or(np.diff(sorted_x) != 0, np.diff(sorted_lane) != 0, out=fresh[1:])
+    np.not_equal(sorted_x[1:], sorted_x[:-1], out=fresh[1:])
+    fresh[1:] |= sorted_lane[1:] != sorted_lane[:-1]
     place = np.empty(len(x), dtype=np.int64)
     place[order] = np.cumsum(fresh) - 1
     lanes = sorted_lane[fresh]

@@ -1,0 +1,53 @@
+"""What the switchboard asks of the way to the other replicas; and the gateway that has none."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from domain.kill import Clearance
+from killswitch.replication import News
+
+
+class Sharing(Protocol):
+    """Several gateways that act as one. `alone` says that there are no others."""
+
+    @property
+    def alone(self) -> bool:
+        """Whether nothing is shared."""
+        ...
+
+    async def tell(self, endpoint: str, news: News) -> bool | None:
+        """Tell the others, within a second; whether the shared state has it, None where nothing is shared.
+
+        What could not be told is told later.
+        """
+        ...
+
+    def kept(self, name: str) -> bytes:
+        """What has to survive a restart of sharing the evidence of the endpoint `name`."""
+        ...
+
+    async def rearm(self, clearance: Clearance) -> None:
+        """Decide a re-arm for all: raises StaleRearm when other kills are in force, and StateUnavailable."""
+        ...
+
+
+class Alone:
+    """A gateway that shares nothing: it decides for itself, and leads."""
+
+    alone = True
+
+    async def tell(self, endpoint: str, news: News) -> bool | None:
+        """Nobody is there."""
+        return None
+
+    def kept(self, name: str) -> bytes:
+        """Nothing."""
+        return b""
+
+    async def rearm(self, clearance: Clearance) -> None:
+        """Nobody else has a say."""
+
+    def held(self) -> int | None:
+        """See `domain.ports.Lease`."""
+        return 1

@@ -1,0 +1,207 @@
+"""Kills, clearances, the lease and who is there, in Redis: the shell around `killswitch.replication`.
+
+What stands in Redis is not trusted to be whole. A clearance that cannot be read clears nothing and is taken
+out, so that whoever knows it hands it over again; a kill that cannot be read counts as a kill, since one was
+there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from domain.errors import StaleRearm
+from domain.kill import Clearance, Kill
+from killswitch.replication import Inventory, News
+from killswitch.stores import redis_scripts as scripts
+from killswitch.stores.redis_client import RedisClient
+
+if TYPE_CHECKING:
+    from redis.asyncio.client import PubSub
+
+UNREADABLE = "the shared state holds a kill that cannot be read"
+
+SHOWN = 10
+"""Seconds that a replica is shown after its last word."""
+
+REMEMBERED = 3600
+
+
+class Presence(msgspec.Struct, frozen=True):
+    """What a replica says of itself. `life` is unique for its process; `digest` is its configuration's."""
+
+    life: str
+    replica: str
+    digest: str
+    version: str
+    host: str
+    leader: bool
+
+
+class Said(msgspec.Struct, frozen=True):
+    """A message to all replicas; without an endpoint it says only that `life` can be heard."""
+
+    life: str
+    endpoint: str = ""
+    kills: list[Kill] = []
+    clearances: list[Clearance] = []
+
+    @property
+    def news(self) -> News:
+        """What it says."""
+        kills = (kill for kill in self.kills if kill.endpoint == self.endpoint)
+        clearances = (one for one in self.clearances if one.endpoint == self.endpoint)
+        return News(frozenset(kills), frozenset(clearances))
+
+
+def said(message: bytes) -> Said | None:
+    """The message, None when it is nothing of ours: anybody can publish."""
+    try:
+        return msgspec.json.decode(message, type=Said)
+    except msgspec.DecodeError:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Messages:
+    """A subscription."""
+
+    client: RedisClient
+    pubsub: PubSub
+
+    async def next(self, within: float) -> bytes | None:
+        """The next message, None when none came in so many seconds. Raises StateUnavailable."""
+        message = await self.client.next_message(self.pubsub, within)
+        return None if message is None else message[1]
+
+
+@dataclass(frozen=True, slots=True)
+class RedisStore:
+    """What replicas share, by `client`; `life` names this process in messages."""
+
+    client: RedisClient
+    life: str
+
+    async def inventories(self, endpoints: Sequence[str]) -> dict[str, Inventory]:
+        """What it names, by endpoint. Raises StateUnavailable."""
+        keys = [key(name) for name in endpoints for key in (scripts.kills, scripts.cleared)]
+        answers = await self.client.ask_all([("HKEYS", key) for key in keys])
+        ids = [frozenset(map(_text, one)) if isinstance(one, list) else frozenset() for one in answers]
+        return {name: Inventory(*ids[2 * at : 2 * at + 2]) for at, name in enumerate(endpoints)}
+
+    async def fetched(self, endpoint: str, wanted: Inventory) -> News:
+        """What it holds of `wanted`; garbage among clearances is taken out. Raises StateUnavailable."""
+        kills = await self._values(scripts.kills(endpoint), wanted.kills)
+        cleared = await self._values(scripts.cleared(endpoint), wanted.cleared)
+        clearances = {name: _clearance(endpoint, name, value) for name, value in cleared.items()}
+        garbage = [part for name, one in clearances.items() if one is None for part in (name, cleared[name])]
+        if garbage:
+            await self.client.run(scripts.FORGET, [scripts.cleared(endpoint)], garbage)
+        return News(
+            frozenset(_kill(endpoint, name, value) for name, value in kills.items()),
+            frozenset(one for one in clearances.values() if one is not None),
+        )
+
+    async def push(self, endpoint: str, news: News) -> None:
+        """Hand `news` over, and tell everybody. Raises StateUnavailable."""
+        kills = [part for one in news.kills for part in (one.id, _json(one))]
+        clearances = [part for one in news.clearances for name in one.ids for part in (name, _json(one))]
+        await self.client.run(
+            scripts.PUSH,
+            [scripts.kills(endpoint), scripts.cleared(endpoint)],
+            [scripts.KILLS_CHANNEL, self._message(endpoint, news), len(news.kills), *kills, *clearances],
+        )
+
+    async def rearm(self, clearance: Clearance) -> None:
+        """Clear exactly the kills that it names. Raises StaleRearm for others, and StateUnavailable."""
+        endpoint = clearance.endpoint
+        message = self._message(endpoint, News(clearances=frozenset((clearance,))))
+        answer = await self.client.run(
+            scripts.REARM,
+            [scripts.kills(endpoint), scripts.cleared(endpoint)],
+            [scripts.KILLS_CHANNEL, message, _json(clearance), *sorted(clearance.ids)],
+        )
+        if answer[0] != 1:
+            force = ", ".join(sorted(map(_text, answer[1:]))) or "none"
+            raise StaleRearm(
+                f"the kills in force for all replicas are {force}, the re-arm names "
+                f"{', '.join(sorted(clearance.ids))}; look at them again and name every one"
+            )
+
+    async def beat(self, presence: Presence) -> tuple[Presence, ...]:
+        """Say that this replica is there, so that all hear it; answers who is. Raises StateUnavailable."""
+        text = msgspec.json.encode(presence)
+        answers = await self.client.run(
+            scripts.BEAT, [scripts.PRESENCE], [presence.life, text, SHOWN, REMEMBERED]
+        )
+        await self.client.ask("PUBLISH", scripts.KILLS_CHANNEL, msgspec.json.encode(Said(self.life)))
+        return tuple(sorted(_present(answers), key=lambda one: (one.replica, one.life)))
+
+    @asynccontextmanager
+    async def messages(self) -> AsyncIterator[Messages]:
+        """What everybody is told from now on. Raises StateUnavailable."""
+        async with self.client.listening([scripts.KILLS_CHANNEL]) as pubsub:
+            yield Messages(self.client, pubsub)
+
+    async def leave(self) -> None:
+        """This replica ends. Raises StateUnavailable."""
+        await self.client.run(scripts.LEAVE, [scripts.PRESENCE], [self.life])
+
+    async def take_lease(self, seconds: float) -> int:
+        """The token if this replica leads for so long from now on, else 0. Raises StateUnavailable."""
+        keys = [scripts.LEASE, scripts.TOKEN]
+        return int(await self.client.run(scripts.LEASE_TAKE, keys, [self.life, int(seconds * 1000)]))
+
+    async def give_lease(self) -> None:
+        """Lead no longer. Raises StateUnavailable."""
+        await self.client.run(scripts.LEASE_GIVE, [scripts.LEASE], [self.life])
+
+    def _message(self, endpoint: str, news: News) -> bytes:
+        return msgspec.json.encode(Said(self.life, endpoint, list(news.kills), list(news.clearances)))
+
+    async def _values(self, key: str, ids: Iterable[str]) -> dict[str, bytes]:
+        wanted = sorted(ids)
+        if not wanted:
+            return {}
+        found = await self.client.ask("HMGET", key, *wanted)
+        return {name: value for name, value in zip(wanted, found, strict=True) if value is not None}
+
+
+def _json(value: Kill | Clearance) -> bytes:
+    return msgspec.json.encode(value)
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "backslashreplace")
+
+
+def _kill(endpoint: str, name: str, value: bytes) -> Kill:
+    try:
+        found = msgspec.json.decode(value, type=Kill)
+    except msgspec.DecodeError:
+        found = None
+    if found is None or found.id != name or found.endpoint != endpoint:
+        return Kill(name, endpoint, "unreadable", UNREADABLE, 0.0, "")
+    return found
+
+
+def _clearance(endpoint: str, name: str, value: bytes) -> Clearance | None:
+    try:
+        found = msgspec.json.decode(value, type=Clearance)
+    except msgspec.DecodeError:
+        return None
+    return found if name in found.ids and found.endpoint == endpoint else None
+
+
+def _present(answers: Iterable[bytes]) -> list[Presence]:
+    found = []
+    for answer in answers:
+        try:
+            found.append(msgspec.json.decode(answer, type=Presence))
+        except msgspec.DecodeError:
+            continue  # somebody else's, or from a release that says other things of itself
+    return found

@@ -1,0 +1,136 @@
+"""Evidence of several replicas is one: the same bits everywhere, each pair once, one kill a breach."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from tests.support.control import pair
+from tests.support.fleet import Replica, fleet, replica
+from tests.support.redis_server import RedisServer
+
+
+def _run(scenario: Callable[[], Awaitable[None]]) -> None:
+    async def bounded() -> None:
+        await asyncio.wait_for(scenario(), 100)
+
+    asyncio.run(bounded())
+
+
+def _joined(one: Replica) -> bool:
+    return one.joined
+
+
+def test_evidence_adds_up_to_the_same_bits_and_the_release_moves_once_for_all(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with RedisServer() as server, fleet(tmp_path, server.url) as replicas:
+            await replicas.all(_joined)
+            await replicas.send(50, rounds=4)
+            await replicas.until(lambda: replicas.agreed(600))
+            await replicas.all(lambda one: one.judge.progress.stage == 1)
+            assert len({one.judge.progress.since for one in replicas.replicas}) == 1
+            weights = {one.worker.snapshot.endpoint("rain").weight for one in replicas.replicas}
+            assert weights == {2500}
+
+    _run(scenario)
+
+
+def test_a_breach_is_one_kill_and_a_rearm_begins_the_evidence_again_everywhere(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with RedisServer() as server, fleet(tmp_path, server.url) as replicas:
+            await replicas.all(_joined)
+            await replicas.send(20)
+            await replicas.send(10, bad=1.0)
+            await replicas.all(lambda one: one.board.tripped("rain"))
+            kills = {frozenset(one.board.kill_state("rain").kills) for one in replicas.replicas}
+            assert len(kills) == 1
+            (kill,) = kills.pop()
+            assert kill.actor.startswith("guard:")
+            assert (await replicas.replicas[1].post("rearm", reason="fixed", kills=[kill.id]))[0] == 200
+            await replicas.all(lambda one: not one.board.tripped("rain"))
+            await replicas.all(_joined)
+            await replicas.send(5)
+            await replicas.until(lambda: replicas.agreed(15))
+            assert {one.judge.progress.stage for one in replicas.replicas} == {0}
+
+    _run(scenario)
+
+
+def test_apart_each_goes_on_alone_and_afterwards_every_pair_counts_once(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with RedisServer() as server, fleet(tmp_path, server.url) as replicas:
+            await replicas.all(_joined)
+            await replicas.send(10, rounds=2)
+            await replicas.until(lambda: replicas.agreed(60))
+            await server.save()
+            await replicas.send(10, bad=0.02, rounds=2)
+            await replicas.until(lambda: replicas.agreed(120))
+            server.kill()
+            await replicas.send(10, rounds=3)
+            assert {one.judge.tally.judged for one in replicas.replicas} == {150}
+            assert {one.judge.progress.stage for one in replicas.replicas} == {0}
+            await server.start()  # as a failover that lost the latest writes
+            await replicas.until(lambda: replicas.agreed(210))
+            await replicas.send(10)
+            await replicas.until(lambda: replicas.agreed(240))
+
+    _run(scenario)
+
+
+def test_cut_off_a_replica_trips_on_its_own_evidence(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with RedisServer() as server, fleet(tmp_path, server.url, 2) as replicas:
+            await replicas.all(_joined)
+            server.kill()
+            one, two = replicas.replicas
+            bad = [pair(n, 0.9, generation=one.board.snapshot.generation) for n in range(60)]
+            await one.send(bad)
+            await replicas.until(lambda: one.board.tripped("rain"))
+            assert not two.board.tripped("rain")
+            await server.start(with_data=False)
+            await replicas.until(lambda: two.board.tripped("rain"))
+
+    _run(scenario)
+
+
+def test_a_replica_that_restarts_or_joins_has_the_evidence_of_all(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with RedisServer() as server, fleet(tmp_path, server.url, 2) as replicas:
+            await replicas.all(_joined)
+            await replicas.send(20, bad=0.02)
+            async with replica(tmp_path, server.url, 5) as late:
+                await replicas.until(lambda: late.joined)
+                replicas.replicas.append(late)
+                await replicas.until(lambda: replicas.agreed(40))
+                await replicas.send(10)
+                await replicas.until(lambda: replicas.agreed(70))
+                replicas.replicas.pop()
+            server.kill()
+            async with replica(tmp_path, server.url, 5) as alone:
+                await alone.send([pair(n, generation=alone.board.snapshot.generation) for n in range(10)])
+                assert alone.judge.tally.judged == 80
+            await server.start(with_data=False)
+            async with replica(tmp_path, server.url, 5) as back:
+                replicas.replicas.append(back)
+                await replicas.until(lambda: replicas.agreed(80))
+
+    _run(scenario)
+
+
+def test_a_batch_that_a_worker_sends_again_after_a_crash_counts_once(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with RedisServer() as server, fleet(tmp_path, server.url, 2) as replicas:
+            await replicas.all(_joined)
+            one = replicas.replicas[0]
+            await replicas.send(10)
+            await replicas.until(lambda: replicas.agreed(20))
+            evidence = one.membership.evidence
+            assert evidence.holds("rain", one.worker.session, 1)
+            assert not evidence.holds("rain", one.worker.session, 2)
+            # A new life knows it from the log, though its disk knew nothing of it.
+            async with replica(tmp_path, server.url, 6) as other:
+                await replicas.until(lambda: other.joined)
+                await replicas.until(lambda: other.membership.evidence.holds("rain", one.worker.session, 1))
+
+    _run(scenario)

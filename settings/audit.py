@@ -1,0 +1,28 @@
+"""Reading how the audit chain is signed: the key, where signed heads go, and how often one is taken."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+
+from settings import values
+from settings.reader import Section
+from settings.schema import AuditSettings
+
+EVERY = 60.0
+_SQLITE = "sqlite:///"
+
+
+def audit(root: Section, database: str) -> AuditSettings:
+    """What stands under `audit`; files without a name are beside the SQLite file `database`, or in `var`."""
+    section = root.section("audit")
+    key = section.take("key", values.text(1024), None)
+    heads = section.take("heads", values.text(1024), None)
+    every = section.take("every", values.duration("1s", "1d"), EVERY)
+    folder = PurePath("var")
+    if database.startswith(_SQLITE):
+        folder = PurePath(database.removeprefix(_SQLITE)).parent
+    return AuditSettings(
+        key=key or str(folder / "pointsman-audit.key"),
+        heads=heads or str(folder / "pointsman-audit-heads.jsonl"),
+        every=every,
+    )

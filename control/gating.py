@@ -1,0 +1,201 @@
+"""Executing an endpoint's promotion gates on behalf of the control process, and keeping what they found.
+
+They run in a process of their own (`python -m gates`): a bootstrap, a load and scikit-learn must not stand in
+the way of judging pairs and of trips. It reads the configuration file itself; when that is not the
+configuration in force, its results are of something else, and are void. One run at a time for an endpoint:
+two loads at once would measure each other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import uuid
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from control.clock import Clock
+from control.events import Events
+from control.keeper import Keeper
+from control.log import note
+from control.switchboard import Switchboard
+from domain.errors import GateError, PointsmanError
+from domain.verdict import Verdict
+from gates import results
+from gates.result import GateResult, report, restored, void, worst
+from gates.runner import binding, demand, digests, gates_of
+from settings.schema import EndpointSettings
+
+GRACE = 2.0
+"""Seconds in which a run that is not wanted any more may end by itself."""
+
+LONGEST = 16 * 1024 * 1024
+"""Bytes of what a run answers."""
+
+log = logging.getLogger("pointsman.gates")
+
+
+class GatesBusy(PointsmanError):  # noqa: N818 - a state, not a mistake
+    """The gates of this endpoint are being executed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One execution of all gates of an endpoint.
+
+    Attributes:
+        detail: why there are no results, "" where there are some.
+        void: why the results hold for nothing (any more); None: they hold.
+    """
+
+    endpoint: str
+    verdict: Verdict
+    results: tuple[GateResult, ...] = ()
+    detail: str = ""
+    void: str | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether a release may take its first step on the strength of this."""
+        return self.verdict is Verdict.PASS and self.void is None
+
+    def document(self) -> dict[str, object]:
+        """As the admin API answers it."""
+        return {**report(self.endpoint, self.results), "verdict": self.verdict.value, "detail": self.detail,
+                "void": self.void}  # fmt: skip
+
+
+class GateDesk:
+    """Executes gates of the configuration file at `path`."""
+
+    def __init__(
+        self, path: Path, switchboard: Switchboard, keeper: Keeper, events: Events, clock: Clock
+    ) -> None:
+        self._path = path
+        self._switchboard = switchboard
+        self._keeper = keeper
+        self._events = events
+        self._clock = clock
+        self._busy: set[str] = set()
+
+    async def run(self, name: str) -> Run:
+        """Execute the gates of endpoint `name`, and keep what they found.
+
+        Raises UnknownEndpoint, GateError (nothing to execute), GatesBusy, and StateUnavailable when the
+        results could not be kept: what cannot be proved later holds for nothing.
+        """
+        endpoint = self._switchboard.judge(name).settings
+        demand(endpoint)
+        if name in self._busy:
+            raise GatesBusy(f"the gates of {name} are being executed; wait for their verdict")
+        self._busy.add(name)
+        try:
+            document = await self._execute(name)
+            found = tuple(restored(one) for one in _list(document, "results"))
+            detail = str(document.get("detail", ""))
+            verdict = worst(found) if found else Verdict.ERROR
+            await self._keeper.run(
+                lambda database: database.write(lambda on: results.keep(on, str(uuid.uuid4()), found))
+            )
+        finally:
+            self._busy.discard(name)
+        done = Run(name, verdict, found, detail, await self._void(name, found))
+        told: dict[str, object] = {
+            "endpoint": name, "verdict": verdict.value, "void": done.void,
+            "gates": {one.gate: one.verdict.value for one in found},
+        }  # fmt: skip
+        note(log, logging.INFO if done.passed else logging.WARNING, "gates", **told)
+        self._events.tell("gates", told)
+        return done
+
+    async def latest(self, name: str) -> Run:
+        """What the last run found, with why it holds for nothing any more. Raises as `run`."""
+        endpoint = self._switchboard.judge(name).settings
+        found = await self._keeper.run(
+            lambda database: database.read(lambda on: results.latest(on, endpoint.name))
+        )
+        detail = "" if found else "the gates were never executed"
+        return Run(name, worst(found), found, detail, await self._void(name, found))
+
+    async def _void(self, name: str, found: Sequence[GateResult]) -> str | None:
+        if not found:
+            return None
+        settings, endpoint = self._switchboard.settings, self._switchboard.judge(name).settings
+        missing = _missing(endpoint, found)
+        if missing:
+            return f"{missing} was not executed"
+        for one in found:
+            paths = [path for path, _ in one.binding.data]
+            now = binding(settings, endpoint, await asyncio.to_thread(digests, paths))
+            reason = void(one, now, self._clock.wall(), endpoint.gates.valid_for)
+            if reason is not None:
+                return f"{one.gate}: {reason}"
+        return None
+
+    async def _execute(self, name: str) -> Mapping[str, object]:
+        """What a process of its own answers. Raises GateError when it answers nothing."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "gates", "--bound", "-c", str(self._path), name,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            env={**os.environ, "PYTHONSAFEPATH": "1"},
+            start_new_session=True,
+        )  # fmt: skip
+        try:
+            said = await _answer(process.stdout)
+            await process.wait()
+        finally:
+            await _end(process)
+        try:
+            document = orjson.loads(said)
+        except orjson.JSONDecodeError as error:
+            code = process.returncode
+            raise GateError(
+                f"executing the gates of {name} ended with {code} and without an answer"
+            ) from error
+        if not isinstance(document, dict):
+            raise GateError(f"executing the gates of {name} gave no object")
+        return document
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Let it end what it has started, which the end of its input asks for; then end it."""
+    if process.stdin is not None:
+        process.stdin.close()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(GRACE):
+            await process.wait()
+            return
+    with suppress(ProcessLookupError):  # it has just ended
+        os.killpg(process.pid, signal.SIGKILL)
+    with suppress(TimeoutError):  # it counts as ended when its pipes are, which nobody reads any more
+        async with asyncio.timeout(GRACE):
+            await process.wait()
+
+
+async def _answer(stream: asyncio.StreamReader | None) -> bytes:
+    """All that is written, while standard input stays open. Raises GateError when it is too much."""
+    found = b""
+    while stream is not None and (part := await stream.read(65_536)):
+        found += part
+        if len(found) > LONGEST:
+            raise GateError(f"executing gates gave more than {LONGEST} bytes")
+    return found
+
+
+def _missing(endpoint: EndpointSettings, found: Sequence[GateResult]) -> str:
+    """The gates that are configured and that `found` has no result of."""
+    executed = {one.gate for one in found}
+    return ", ".join(gate.name for gate in gates_of(endpoint.gates) if gate.name not in executed)
+
+
+def _list(document: Mapping[str, object], key: str) -> list[dict[str, object]]:
+    found = document.get(key)
+    return found if isinstance(found, list) else []

@@ -1,0 +1,367 @@
+"""Releases in the control process: what is seen of an endpoint, the step kept, and then what clients get.
+
+A step is durable before anything follows from it, and what follows from it is read off the release as it
+stands in the database, again and again. So a process that is killed at any moment goes on from where the
+release is: either the step was not taken, and is taken now, or it was, and only its effect is repeated.
+
+An endpoint is under this rule when gates or a watch are configured for it, or when a release was started for
+it. Others move by their plan alone (`control.judge`), as ever. Where the database cannot be read, an endpoint
+under the rule stays as it is; before the first reading nobody is served by its candidate.
+
+Only the leader takes steps. The others follow what stands in the database that all replicas share.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar
+
+from sqlalchemy import Connection
+
+from control.audit_recorder import numbers
+from control.clock import Clock, iso
+from control.events import Events
+from control.gating import GateDesk, GatesBusy, Run
+from control.hearing import Hearing
+from control.judge import Judge
+from control.keeper import Keeper
+from control.log import note
+from control.switchboard import Switchboard, UnknownEndpoint
+from control.trip import OPERATOR
+from domain.errors import GateError, PointsmanError, StateUnavailable
+from domain.ports import Lease
+from domain.verdict import Verdict
+from gates import plan, release, releases
+from gates.plan import Progress
+from gates.release import Phase, Release, Seen, Terms, Trigger
+from gates.releases import AlreadyOpen, StaleStep
+from gates.result import version_digest
+from gates.runner import demand_two
+from settings.schema import EndpointSettings
+from shadow.tasks import Tasks
+
+TICK, IDLE = 0.25, 1.0
+"""Seconds between two looks, where there are releases and where there are none."""
+
+RETRY = 60.0
+"""Seconds after which gates that were INCONCLUSIVE are executed again."""
+
+MOST_LISTED = 200
+PLAN = "plan"
+"""Who takes the steps that nobody asked for."""
+
+log = logging.getLogger("pointsman.release")
+T = TypeVar("T")
+
+
+class ReleaseRefused(PointsmanError):  # noqa: N818 - named after what was refused
+    """The release cannot be started, or aborted; the message says why."""
+
+
+class UnknownRelease(PointsmanError):  # noqa: N818 - what was found, not a mistake of ours
+    """No release has this id."""
+
+
+class ReleaseDesk:
+    """Every endpoint's release. `latest`: where each stands, by endpoint, as it was read or written last."""
+
+    def __init__(
+        self,
+        switchboard: Switchboard,
+        hearing: Hearing,
+        gates: GateDesk,
+        *,
+        keeper: Keeper,
+        lease: Lease,
+        events: Events,
+        clock: Clock,
+        tasks: Tasks,
+    ) -> None:
+        self.latest: dict[str, Release] = {}
+        self._switchboard = switchboard
+        self._hearing = hearing
+        self._gates = gates
+        self._keeper = keeper
+        self._lease = lease
+        self._events = events
+        self._clock = clock
+        self._tasks = tasks
+        self._running: set[str] = set()
+        self._runs: dict[str, tuple[Release, Run]] = {}
+        self._turn = asyncio.Lock()
+
+    # Life.
+
+    async def run(self) -> None:
+        """Look for ever."""
+        while True:
+            await self.look()
+            ruled = any(judge.ruled for judge in self._switchboard.judges.values())
+            await asyncio.sleep(TICK if ruled else IDLE)
+
+    async def look(self) -> None:
+        """Let every release take the step that is due, and see to it that what it says is served."""
+        if self._switchboard.unreadable is not None:
+            return
+        async with self._turn:
+            try:
+                known = await self._read(releases.newest)
+                for name, judge in tuple(self._switchboard.judges.items()):
+                    if self._switchboard.judges.get(name) is judge:
+                        await self._look_safely(name, judge, known.get(name))
+            except StateUnavailable:
+                return  # counted and logged by the keeper; nothing has changed
+
+    async def _look_safely(self, name: str, judge: Judge, found: Release | None) -> None:
+        try:
+            await self._look_at(name, judge, found)
+        except (StaleStep, AlreadyOpen) as error:
+            note(log, logging.INFO, "step not taken", endpoint=name, reason=str(error))
+
+    async def _look_at(self, name: str, judge: Judge, found: Release | None) -> None:
+        settings, token = judge.settings, self._lease.held()
+        if found is not None and not _is_of(found, settings):
+            if token is not None:
+                await self._supersede(found, settings, token)
+            found = None
+        if found is None and (settings.candidate is None or not is_ruled(settings)):
+            self.latest.pop(name, None)
+            if judge.ruled:
+                judge.free()
+                self._switchboard.moved(name)
+            return
+        if token is not None:
+            found = found or await self._open(settings, token)
+            moved = release.step(found, terms(settings), await self._seen(found, judge))
+            if moved is not None:
+                found = await self._take(*moved, token)
+        if found is not None:
+            self._apply(name, judge, found)
+
+    async def _supersede(self, found: Release, settings: EndpointSettings, token: int) -> None:
+        """Abort `found`, which is of other versions than those that are configured."""
+        seen = Seen(self._clock.wall(), abort="other versions are configured")
+        moved = release.step(found, terms(settings), seen)
+        if moved is not None:
+            await self._take(*moved, token)
+
+    async def _open(self, settings: EndpointSettings, token: int, actor: str = PLAN) -> Release:
+        candidate, now = settings.candidate, self._clock.wall()
+        if candidate is None:
+            raise ReleaseRefused(f"endpoint {settings.name} has no candidate")
+        fresh = Release(
+            uuid.uuid4().hex, settings.name, settings.incumbent.name, candidate.name,
+            version_digest(settings.incumbent, settings.path), version_digest(candidate, settings.path),
+            Phase.GATING, 0, now, now, reason="started",
+        )  # fmt: skip
+        begun = release.begun(fresh, terms(settings))
+        await self._write(lambda on: releases.open_release(on, begun, token), begun, "started", actor)
+        self._tell(begun, "started")
+        return begun
+
+    async def _take(self, moved: Release, why: Trigger, token: int, actor: str = PLAN) -> Release:
+        told = moved
+        if why in (Trigger.GATES_FAILED, Trigger.GATES_BROKEN) and moved.endpoint in self._runs:
+            told = replace(moved, reason=f"{why.value}: {_failures(self._runs[moved.endpoint][1])}")
+        await self._write(lambda on: releases.take(on, told, why, token), told, why.value, actor)
+        self._runs.pop(moved.endpoint, None)
+        self._tell(told, why.value)
+        return told
+
+    def _tell(self, moved: Release, why: str) -> None:
+        told: dict[str, object] = {
+            "endpoint": moved.endpoint, "release": moved.id, "phase": moved.phase.value,
+            "stage": moved.stage, "candidate": moved.candidate, "reason": moved.reason,
+            "at": iso(moved.since), "trigger": why,
+        }  # fmt: skip
+        note(log, logging.INFO, "release", **told)
+        self._events.tell("release", told)
+
+    # What is seen.
+
+    async def _seen(self, found: Release, judge: Judge) -> Seen:
+        staged = found.phase in (Phase.SHADOW, Phase.CANARY)
+        arrived = not staged or _is_at(judge, found)
+        return Seen(
+            self._clock.wall(),
+            tripped=self._switchboard.tripped(found.endpoint),
+            verdict=judge.verdict if arrived and judge.may_move() else Verdict.INCONCLUSIVE,
+            pairs=judge.progress.pairs if arrived else 0,
+            gates=await self._gated(found, judge.settings) if found.phase is Phase.GATING else None,
+            restart=judge.restart,
+        )
+
+    async def _gated(self, found: Release, settings: EndpointSettings) -> Verdict | None:
+        """What the gates say for this very phase of this release; they are executed if that is unknown."""
+        name = found.endpoint
+        if name in self._running or self._switchboard.tripped(name):
+            return None
+        if name not in self._runs:
+            known = await self._gates.latest(name)
+            begun = min((one.started for one in known.results), default=0.0)
+            if known.results and begun >= found.since:
+                self._runs[name] = found, known
+        phase, run = self._runs.get(name, (found, None))
+        if run is None or run.void is not None or (phase.id, phase.since) != (found.id, found.since):
+            self._execute(found)
+            return None
+        ended = max((one.ended for one in run.results), default=found.since)
+        if run.verdict is Verdict.INCONCLUSIVE and self._clock.wall() - ended >= RETRY:
+            self._execute(found)
+        return run.verdict
+
+    def _execute(self, found: Release) -> None:
+        self._running.add(found.endpoint)
+        self._tasks.spawn(self._run_gates(found), f"gates of {found.endpoint}")
+
+    async def _run_gates(self, found: Release) -> None:
+        name = found.endpoint
+        try:
+            self._runs[name] = found, await self._gates.run(name)
+        except GateError as error:
+            self._runs[name] = found, Run(name, Verdict.ERROR, detail=str(error))
+        except (GatesBusy, StateUnavailable, UnknownEndpoint) as error:
+            note(log, logging.WARNING, "gates not executed", endpoint=name, reason=str(error))
+            await asyncio.sleep(TICK)
+        finally:
+            self._running.discard(name)
+
+    # What follows.
+
+    def _apply(self, name: str, judge: Judge, found: Release) -> None:
+        """See to it that what `found` says is served."""
+        self.latest[name] = found
+        placed = release.placed(found)
+        staged = found.phase in (Phase.SHADOW, Phase.CANARY)
+        elsewhere = staged and not _is_at(judge, found)
+        shared = self._hearing.shared
+        if elsewhere and shared is not None:
+            if shared.leads(name):
+                shared.move(name, found.stage, found.since)
+            if judge.ruled and judge.placed == placed:
+                return
+        elif elsewhere:
+            judge.progress = Progress(found.stage, 0, found.since)
+        if elsewhere or not judge.ruled or judge.placed != placed:
+            judge.rule(placed)
+            self._switchboard.moved(name)
+
+    # What operators ask for.
+
+    async def start(self, name: str) -> Release:
+        """Start a release of what is configured for endpoint `name`.
+
+        Raises UnknownEndpoint, GateError and ReleaseRefused (it cannot be started, and why), AlreadyOpen, and
+        StateUnavailable.
+        """
+        settings = self._switchboard.judge(name).settings
+        demand_two(settings)
+        if self._switchboard.tripped(name):
+            raise ReleaseRefused(f"{name} is tripped: the candidate is out until somebody re-arms it")
+        guards = settings.guards
+        of_pairs = (guards.divergence, guards.flips, guards.errors, guards.latency, guards.confidence,
+                    guards.classes, guards.drift, guards.accuracy)  # fmt: skip
+        endless = release.never_ends(terms(settings), any(one is not None for one in of_pairs))
+        if endless is not None:
+            raise ReleaseRefused(f"this release could never finish: {endless}")
+        token = self._lease.held()
+        if token is None:
+            raise ReleaseRefused("another replica leads: ask that one")
+        async with self._turn:
+            found = (await self._read(releases.newest)).get(name)
+            if found is not None and found.phase is Phase.DONE and _is_of(found, settings):
+                raise ReleaseRefused(f"{found.candidate} is released already: name it as the incumbent")
+            opened = await self._open(settings, token, OPERATOR)
+            self._apply(name, self._switchboard.judge(name), opened)
+            return opened
+
+    async def abort(self, name: str, reason: str) -> Release:
+        """Abort the release whose id is `name`; nobody is served by its candidate any more.
+
+        Raises UnknownRelease, ReleaseRefused (it has ended), and StateUnavailable.
+        """
+        async with self._turn:
+            found = await self.find(name)
+            token = self._lease.held()
+            if token is None:
+                raise ReleaseRefused("another replica leads: ask that one")
+            judge = self._switchboard.judges.get(found.endpoint)
+            seen = Seen(self._clock.wall(), abort=f"aborted: {reason}")
+            going_by = terms(judge.settings) if judge is not None else _NO_TERMS
+            moved = release.step(found, going_by, seen)
+            if moved is None:
+                raise ReleaseRefused(f"the release has ended: it is {found.phase.value}")
+            taken = await self._take(*moved, token, OPERATOR)
+            if judge is not None:
+                self._apply(found.endpoint, judge, taken)
+            return taken
+
+    async def find(self, name: str) -> Release:
+        """The release whose id is `name`. Raises UnknownRelease and StateUnavailable."""
+        found = await self._read(lambda on: releases.find(on, name))
+        if found is None:
+            raise UnknownRelease(f"there is no release {name!r}; GET /api/v1/releases lists them")
+        return found
+
+    async def steps(self, name: str) -> tuple[dict[str, object], ...]:
+        """Every step that it took."""
+        return await self._read(lambda on: releases.steps(on, name))
+
+    async def listed(self, endpoint: str | None) -> tuple[Release, ...]:
+        """The newest releases, of one endpoint or of all."""
+        return await self._read(lambda on: releases.listed(on, endpoint, MOST_LISTED))
+
+    async def _read(self, work: Callable[[Connection], T]) -> T:
+        return await self._keeper.run(lambda database: database.read(work))
+
+    async def _write(self, work: Callable[[Connection], T], moved: Release, why: str, actor: str) -> T:
+        """Take a step and record it with the evidence that it rests on, in one transaction."""
+        recorder, name = self._switchboard.recorder, moved.endpoint
+        reports = () if name not in self._switchboard.judges else self._switchboard.judges[name].reports()
+        evidence: dict[str, object] = {one.guard: numbers(one) for one in reports}
+        if name in self._runs:
+            evidence["gates"] = {one.gate: one.document() for one in self._runs[name][1].results}
+        after = {
+            "release": moved.id, "phase": moved.phase.value, "stage": moved.stage, "trigger": why,
+            "incumbent": moved.incumbent, "candidate": moved.candidate,
+        }  # fmt: skip
+        step = recorder.event(
+            "release.moved", "release", name, actor=actor, reason=moved.reason, after=after, evidence=evidence
+        )
+        return await recorder.together(work, step)
+
+
+def is_ruled(settings: EndpointSettings) -> bool:
+    """Whether a candidate of this endpoint is only ever served by a release."""
+    return settings.gates.configured or settings.watch > 0
+
+
+def terms(settings: EndpointSettings) -> Terms:
+    """What a release of this endpoint goes by."""
+    return Terms(settings.gates.configured, settings.plan, settings.patience, settings.watch)
+
+
+_NO_TERMS = Terms(False, (plan.REARM_SHADOW,), 0.0, 0.0)
+
+
+def _is_of(found: Release, settings: EndpointSettings) -> bool:
+    candidate = settings.candidate
+    return (
+        candidate is not None
+        and found.candidate_digest == version_digest(candidate, settings.path)
+        and found.incumbent_digest == version_digest(settings.incumbent, settings.path)
+    )
+
+
+def _is_at(judge: Judge, found: Release) -> bool:
+    """Whether the evidence is being gathered for the very stage that the release is in."""
+    return judge.progress.stage == found.stage and judge.progress.since >= found.since
+
+
+def _failures(run: Run) -> str:
+    bad = [one for one in run.results if one.verdict in (Verdict.FAIL, Verdict.ERROR)]
+    return "; ".join(f"{one.gate}: {one.sentence}" for one in bad)[:2000] or run.detail

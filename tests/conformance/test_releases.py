@@ -1,0 +1,102 @@
+"""One suite for releases and results of gates, on every engine."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from domain.verdict import Verdict
+from gates import releases, results
+from gates.release import Phase, Release, Trigger
+from gates.releases import AlreadyOpen, StaleStep
+from gates.result import Binding, GateResult
+from storage.database import Database
+
+RELEASE = Release("r1", "rain", "rain-1", "rain-2", "i", "c", Phase.GATING, 0, 10.0, 10.0)
+SHADOW = replace(RELEASE, phase=Phase.SHADOW, since=20.5, steps=1, reason="every gate PASS")
+RESULT = GateResult(
+    "schema", Verdict.PASS, "fine", {"requests": 3.0}, Binding("rain", "i", "c", "d", (("f", "e"),)), 1.0, 2.0
+)
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    opened = Database.open(database_url)
+    yield opened
+    opened.close()
+
+
+def test_a_step_is_taken_once(database: Database) -> None:
+    database.write(lambda on: releases.open_release(on, RELEASE, 1))
+    database.write(lambda on: releases.take(on, SHADOW, Trigger.GATES_PASSED, 1))
+    for again in (SHADOW, replace(SHADOW, phase=Phase.HALTED)):
+        with pytest.raises(StaleStep):
+            database.write(lambda on, again=again: releases.take(on, again, Trigger.GATES_PASSED, 1))
+    assert database.read(releases.newest) == {"rain": SHADOW}
+    (taken,) = database.read(lambda on: releases.steps(on, "r1"))
+    assert (taken["trigger"], taken["phase"], taken["since"]) == ("gates_passed", "shadow", 20.5)
+
+
+def test_who_led_before_takes_no_step_any_more(database: Database) -> None:
+    database.write(lambda on: releases.open_release(on, RELEASE, 1))
+    database.write(lambda on: releases.take(on, SHADOW, Trigger.GATES_PASSED, 7))
+    late = replace(SHADOW, phase=Phase.CANARY, stage=1, steps=2)
+    with pytest.raises(StaleStep, match="token 6"):
+        database.write(lambda on: releases.take(on, late, Trigger.EVIDENCE, 6))
+    assert database.read(lambda on: releases.find(on, "r1")) == SHADOW
+
+
+def test_of_many_who_take_the_same_step_at_once_one_does(database_url: str) -> None:
+    first = Database.open(database_url)
+    first.write(lambda on: releases.open_release(on, RELEASE, 1))
+    taken, refused = [], []
+
+    def try_it(number: int) -> None:
+        mine = Database.open(database_url)
+        try:
+            step = replace(SHADOW, reason=str(number))
+            mine.write(lambda on: releases.take(on, step, Trigger.GATES_PASSED, 1))
+            taken.append(number)
+        except StaleStep:
+            refused.append(number)
+        finally:
+            mine.close()
+
+    threads = [threading.Thread(target=try_it, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(taken), len(refused)) == (1, 3)
+    assert len(first.read(lambda on: releases.steps(on, "r1"))) == 1
+    first.close()
+
+
+def test_an_endpoint_has_one_open_release(database: Database) -> None:
+    database.write(lambda on: releases.open_release(on, RELEASE, 1))
+    second = replace(RELEASE, id="r2", opened=30.0)
+    with pytest.raises(AlreadyOpen, match="r1"):
+        database.write(lambda on: releases.open_release(on, second, 1))
+    aborted = replace(RELEASE, phase=Phase.ABORTED, steps=1)
+    database.write(lambda on: releases.take(on, aborted, Trigger.ABORTED, 1))
+    database.write(lambda on: releases.open_release(on, second, 1))
+    database.write(lambda on: releases.open_release(on, replace(RELEASE, id="r3", endpoint="snow"), 1))
+    assert database.read(releases.newest)["rain"] == second
+    listed = database.read(lambda on: releases.listed(on, "rain", 10))
+    assert [one.id for one in listed] == ["r2", "r1"]
+    assert len(database.read(lambda on: releases.listed(on, None, 2))) == 2
+    assert database.read(lambda on: releases.find(on, "r9")) is None
+
+
+def test_results_are_kept_for_ever_and_the_last_run_is_known(database: Database) -> None:
+    assert database.read(lambda on: results.latest(on, "rain")) == ()
+    older = replace(RESULT, verdict=Verdict.FAIL)
+    second = replace(RESULT, gate="latency", started=3.0, ended=4.0)
+    database.write(lambda on: results.keep(on, "a", [older]))
+    database.write(lambda on: results.keep(on, "b", [RESULT, second]))
+    database.write(lambda on: results.keep(on, "c", []))
+    assert database.read(lambda on: results.latest(on, "rain")) == (RESULT, second)
+    assert database.read(lambda on: results.latest(on, "snow")) == ()

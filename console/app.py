@@ -12,6 +12,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, NoReturn, TypeVar
 
@@ -20,14 +21,17 @@ import typer
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from console import tables
+from console import releasing, tables
 from console.checking import review
-from console.client import DEFAULT_ADMIN, AdminClient, Refused, Unreachable
+from console.client import DEFAULT_ADMIN, TIMEOUT, AdminClient, Refused, Unreachable
 from console.text import visible
 from console.views import EndpointsView, EndpointView, KilledView, PairsView, RearmedView, SwitchOnly
-from domain.errors import ConfigError
+from domain.errors import ConfigError, StateUnavailable
 
 REFUSED, UNREACHABLE = 1, 3
+GATES_ERROR = 3
+GATES_TIMEOUT = 8 * 86_400.0
+"""Seconds: a load may last a week."""
 
 View = TypeVar("View")
 
@@ -185,16 +189,240 @@ def pairs(
     worst: Annotated[
         int, typer.Option("--worst", min=1, max=200, metavar="N", help="How many, worst first.")
     ] = 5,
+    guard: Annotated[
+        str | None, typer.Option("--guard", metavar="NAME", help="Worst by what this guard watches.")
+    ] = None,
     admin: AdminOption = DEFAULT_ADMIN,
     as_json: JsonOption = False,
 ) -> None:
     """The most divergent pairs, both predictions side by side."""
-    answer = _ask(admin, lambda client: client.pairs(name, worst), as_json)
+    answer = _ask(admin, lambda client: client.pairs(name, worst, guard), as_json)
     if as_json:
         _print_json(answer)
         return
     found = _read(answer, PairsView).pairs
     _show(*map(tables.pair, found) if found else (Text("no pairs yet"),))
+
+
+@app.command("live-at")
+def live_at(
+    timestamp: Annotated[
+        str, typer.Argument(metavar="TIMESTAMP", help="ISO 8601 with its offset: 2026-03-01T14:30:00+01:00.")
+    ],
+    name: Annotated[
+        str | None, typer.Argument(metavar="[ENDPOINT]", help="One endpoint; else all of them.")
+    ] = None,
+    admin: AdminOption = DEFAULT_ADMIN,
+    as_json: JsonOption = False,
+) -> None:
+    """What model, data and configuration was live at an instant, and the records that made it so."""
+    answer = _ask(admin, lambda client: client.live(timestamp, name), as_json)
+    if as_json:
+        _print_json(answer)
+        return
+    from console import auditing  # it takes the database's libraries, which no other command needs
+
+    _show(auditing.live(_read(answer, auditing.LiveView)))
+
+
+audit = typer.Typer(
+    name="audit", help="The audit chain: is it whole, and what is in it?", no_args_is_help=True
+)
+app.add_typer(audit)
+
+DatabaseOption = Annotated[
+    str | None,
+    typer.Option("--database", metavar="URL", help="Read this database itself; no gateway is needed."),
+]
+
+
+@audit.command()
+def verify(
+    file: Annotated[
+        Path | None, typer.Option("--file", metavar="FILE", help="An export, in place of a gateway.")
+    ] = None,
+    database: DatabaseOption = None,
+    heads: Annotated[
+        Path | None, typer.Option("--heads", metavar="FILE", help="Signed heads that were kept elsewhere.")
+    ] = None,
+    key: Annotated[
+        Path | None, typer.Option("--key", metavar="FILE", help="The public key that must have signed them.")
+    ] = None,
+    admin: AdminOption = DEFAULT_ADMIN,
+    as_json: JsonOption = False,
+) -> None:
+    """Is every record whole and in its place? Reads the whole chain, here, and says where it is broken."""
+    from audit.chain import BrokenChain
+    from console import auditing
+
+    if file is not None and database is not None:
+        raise typer.BadParameter("give one of --file and --database", param_hint="--file")
+    try:
+        known = auditing.read_heads(heads, key)
+        if file is not None:
+            found = auditing.verify_file(file, known)
+        elif database is not None:
+            found = auditing.verify_database(database, known)
+        else:
+            with AdminClient(admin) as client:
+                found = auditing.verify_lines(client.export(), known, client.base)
+    except BrokenChain as error:
+        if as_json:
+            _print_json({"intact": False, "sequence": error.sequence, "reason": error.reason})
+        raise _failure(f"the chain is broken at {error}") from error
+    except (ConfigError, StateUnavailable, Refused) as error:
+        raise _failure(str(error)) from error
+    except Unreachable as error:
+        raise _failure(str(error), UNREACHABLE) from error
+    if as_json:
+        _print_json(
+            {
+                "intact": True, "size": found.size, "chain": found.chain.hex(), "root": found.root.hex(),
+                "erased": found.erased, "heads": found.heads,
+            }
+        )  # fmt: skip
+    else:
+        _show(auditing.sentence(found, known))
+
+
+@audit.command()
+def export(
+    mlbom: Annotated[
+        str | None,
+        typer.Option("--mlbom", metavar="VERSION", help="Instead: what a version was made of, as CycloneDX."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="FILE", help="Where to; else standard output.")
+    ] = None,
+    database: DatabaseOption = None,
+    admin: AdminOption = DEFAULT_ADMIN,
+) -> None:
+    """Every record as a line of JSON, in the very bytes that were hashed; `audit verify --file` reads it."""
+    from console import auditing
+
+    if mlbom is not None:
+        document = _ask(admin, lambda client: client.bill_of_materials(mlbom))
+        if output is None:
+            _print_json(document)
+        else:
+            output.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
+        return
+    try:
+        with ExitStack() as stack:
+            if database is not None:
+                lines = auditing.export_database(database)
+            else:
+                lines = stack.enter_context(AdminClient(admin)).export()
+            out = sys.stdout.buffer if output is None else stack.enter_context(output.open("wb"))
+            auditing.copy(lines, out)
+            out.flush()
+    except (ConfigError, StateUnavailable, Refused, OSError) as error:
+        raise _failure(str(error)) from error
+    except Unreachable as error:
+        raise _failure(str(error), UNREACHABLE) from error
+
+
+gate = typer.Typer(
+    name="gate", help="Promotion gates: what must hold before a release takes a step.", no_args_is_help=True
+)
+app.add_typer(gate)
+
+
+@gate.command("run")
+def run_gates(
+    name: EndpointArgument,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "-c", "--config", metavar="FILE", help="Run them here, by this file; no gateway is needed."
+        ),
+    ] = None,
+    admin: AdminOption = DEFAULT_ADMIN,
+    as_json: JsonOption = False,
+) -> None:
+    """Execute every gate against the real servers. Exit code: 0 PASS, 1 FAIL, 2 INCONCLUSIVE, 3 ERROR."""
+    from console import gating  # it takes what the gates need, which no other command does
+
+    if config is not None:
+        answer = gating.executed(config, name, lambda one: _complain(f"{name}: {one} ..."))
+    else:
+        try:
+            answer = _ask(admin, lambda client: client.run_gates(name), as_json, timeout=GATES_TIMEOUT)
+        except typer.Exit as leaving:
+            raise typer.Exit(GATES_ERROR) from leaving
+    view = _read(answer, gating.GatesView)
+    if as_json:
+        _print_json(answer)
+    else:
+        _show(gating.shown(view))
+    raise typer.Exit(gating.code(view))
+
+
+release = typer.Typer(
+    name="release", help="Releases: from the incumbent to the candidate, by evidence.", no_args_is_help=True
+)
+app.add_typer(release)
+
+
+@release.command("start")
+def start_release(
+    name: EndpointArgument, admin: AdminOption = DEFAULT_ADMIN, as_json: JsonOption = False
+) -> None:
+    """Start a release of the candidate that is configured; its gates are executed next."""
+    _show_release(_ask(admin, lambda client: client.start_release(name), as_json), as_json)
+
+
+@release.command("status")
+def release_status(
+    name: EndpointArgument, admin: AdminOption = DEFAULT_ADMIN, as_json: JsonOption = False
+) -> None:
+    """The endpoint's newest release, with every step that it took."""
+    found = _newest_release(admin, name, as_json)
+    _show_release(_ask(admin, lambda client: client.release(found), as_json), as_json)
+
+
+@release.command("abort")
+def abort_release(
+    name: EndpointArgument,
+    reason: ReasonOption,
+    admin: AdminOption = DEFAULT_ADMIN,
+    as_json: JsonOption = False,
+) -> None:
+    """Stop the endpoint's release: nobody is served by its candidate any more."""
+    _demand_reason(reason)
+    found = _newest_release(admin, name, as_json)
+    _show_release(_ask(admin, lambda client: client.abort_release(found, reason), as_json), as_json)
+
+
+@release.command("list")
+def list_releases(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[ENDPOINT]", help="One endpoint; else all of them.")
+    ] = None,
+    admin: AdminOption = DEFAULT_ADMIN,
+    as_json: JsonOption = False,
+) -> None:
+    """The newest releases first."""
+    answer = _ask(admin, lambda client: client.releases(name), as_json)
+    if as_json:
+        _print_json(answer)
+        return
+    found = _read(answer, releasing.ReleasesView).releases
+    _show(releasing.overview(found) if found else Text("no releases yet"))
+
+
+def _newest_release(admin: str, name: str, as_json: bool) -> str:
+    found = _read(_ask(admin, lambda client: client.releases(name), as_json), releasing.ReleasesView).releases
+    if not found:
+        raise _failure(f"{name} has no release; 'pointsman release start {name}' starts one")
+    return found[0].id
+
+
+def _show_release(answer: object, as_json: bool) -> None:
+    if as_json:
+        _print_json(answer)
+    else:
+        _show(releasing.shown(_read(answer, releasing.ReleaseStanding)))
 
 
 def _become(module: str, *arguments: str) -> NoReturn:
@@ -208,11 +436,15 @@ def _become(module: str, *arguments: str) -> NoReturn:
 
 
 def _ask(
-    admin: str, question: Callable[[AdminClient], object], as_json: bool = False, hint: str = ""
+    admin: str,
+    question: Callable[[AdminClient], object],
+    as_json: bool = False,
+    hint: str = "",
+    timeout: float = TIMEOUT,
 ) -> object:
     """The answer to `question`; where there is none, complains (with `hint` when refused) and exits."""
     try:
-        with AdminClient(admin) as client:
+        with AdminClient(admin, timeout=timeout) as client:
             return question(client)
     except ConfigError as error:
         raise typer.BadParameter(f"{error.value!r}: give {error.allowed}", param_hint=error.path) from error

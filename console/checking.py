@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 
 from domain.errors import ConfigError
+from domain.reference import Registry
+from registry.sources import file as lineage_file
 from routing import document as flag_document
 from routing import exposure
 from settings import file, parse
@@ -33,6 +35,7 @@ def review(path: Path) -> Review:
         demand(settings, os.environ)
     except ConfigError as error:  # a gateway may have what this shell has not
         inert += (f"not here: {error}",)
+    inert += _lineage(settings)
     if settings.flags_path is None:
         return settings, (), inert
     try:
@@ -45,6 +48,23 @@ def review(path: Path) -> Review:
         if one.flag is not None and one.flag not in known
     )
     return settings, (), inert + missing
+
+
+def _lineage(settings: Settings) -> tuple[str, ...]:
+    """Warnings about the lineage file and what versions want of it: a gateway would serve all the same."""
+    if settings.registry.path is None:
+        return ()
+    try:
+        known = lineage_file.read(Path(settings.registry.path))
+    except ConfigError as error:
+        return (f"{error}: no version gets lineage from it",)
+    return tuple(
+        f"endpoints.{one.name}.{arm}: {settings.registry.path} has no {reference.name!r}: no lineage"
+        for one in settings.endpoints
+        for arm, references in (("incumbent", one.incumbent_lineage), ("candidate", one.candidate_lineage))
+        for reference in references
+        if reference.registry is Registry.FILE and reference.name not in known
+    )
 
 
 def _flags(path: Path) -> frozenset[str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 from urllib.parse import quote
@@ -78,9 +79,53 @@ class AdminClient:
         """Clear exactly `kills`; Refused with status 409 when others are in force."""
         return self._ask("POST", _path(name, "rearm"), body={"reason": reason, "kills": list(kills)})
 
-    def pairs(self, name: str, worst: int) -> object:
-        """The `worst` most divergent pairs that are still kept, worst first."""
-        return self._ask("GET", _path(name, "pairs"), query={"worst": str(worst)})
+    def releases(self, endpoint: str | None) -> object:
+        """The newest releases, of one endpoint or of all."""
+        query = {} if endpoint is None else {"endpoint": endpoint}
+        return self._ask("GET", "/api/v1/releases", query=query)
+
+    def release(self, name: str) -> object:
+        """The release whose id is `name`, with every step that it took."""
+        return self._ask("GET", f"/api/v1/releases/{quote(name, safe='')}")
+
+    def start_release(self, endpoint: str) -> object:
+        """Start a release of what is configured for `endpoint`."""
+        return self._ask("POST", "/api/v1/releases", body={"endpoint": endpoint})
+
+    def abort_release(self, name: str, reason: str) -> object:
+        """Abort the release whose id is `name`."""
+        return self._ask("POST", f"/api/v1/releases/{quote(name, safe='')}/abort", body={"reason": reason})
+
+    def run_gates(self, name: str) -> object:
+        """Execute the gates; answers when all have a verdict, so give the client time."""
+        return self._ask("POST", f"/api/v1/gates/{quote(name, safe='')}/run")
+
+    def pairs(self, name: str, worst: int, guard: str | None = None) -> object:
+        """The `worst` most divergent pairs, or by what `guard` watches, that are still kept, worst first."""
+        by = {} if guard is None else {"guard": guard}
+        return self._ask("GET", _path(name, "pairs"), query={"worst": str(worst), **by})
+
+    def live(self, at: str, endpoint: str | None) -> object:
+        """What was live at `at`, of one endpoint or of all."""
+        query = {"at": at} if endpoint is None else {"at": at, "endpoint": endpoint}
+        return self._ask("GET", "/api/v1/live", query=query)
+
+    def bill_of_materials(self, version: str) -> object:
+        """What `version` was made of, as CycloneDX."""
+        return self._ask("GET", f"/api/v1/audit/versions/{quote(version, safe='')}/mlbom")
+
+    def export(self) -> Iterator[bytes]:
+        """The audit chain, a line for each record."""
+        with self._reaching("GET"), self._http.stream("GET", "/api/v1/audit/export") as answer:
+            if not answer.is_success:
+                answer.read()
+                self._read(answer)
+            held = b""
+            for part in answer.iter_bytes(1 << 20):
+                *lines, held = (held + part).split(b"\n")
+                yield from (line + b"\n" for line in lines)
+            if held:
+                yield held
 
     def _ask(
         self,
@@ -90,8 +135,14 @@ class AdminClient:
         body: Mapping[str, object] | None = None,
         query: Mapping[str, str] | None = None,
     ) -> object:
-        try:
+        with self._reaching(method):
             answer = self._http.request(method, path, json=body, params=query)
+        return self._read(answer)
+
+    @contextmanager
+    def _reaching(self, method: str) -> Iterator[None]:
+        try:
+            yield
         except httpx.ConnectError as error:
             raise Unreachable(
                 f"nothing listens at {self.base} ({error}). Start a gateway with 'pointsman serve -c FILE', "
@@ -104,7 +155,6 @@ class AdminClient:
             ) from error
         except httpx.RequestError as error:
             raise Unreachable(f"{self.base} broke off its answer ({error}).{_doubt(method)}") from error
-        return self._read(answer)
 
     def _read(self, answer: httpx.Response) -> object:
         try:

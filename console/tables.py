@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from console import diff
+from console import diff, lineage
 from console.text import moment, number, share, visible
 from console.views import (
     AccuracyView,
@@ -46,8 +46,8 @@ def overview(endpoints: Sequence[EndpointView]) -> RenderableType:
         table.add_row(
             _cell(endpoint.endpoint, "bold"),
             _switch(endpoint),
-            _cell(endpoint.incumbent.version),
-            _cell(endpoint.candidate.version if endpoint.candidate else "–"),
+            lineage.named(endpoint.incumbent),
+            lineage.named(endpoint.candidate) if endpoint.candidate else Text("–"),
             _cell(_stage(release)),
             _cell(share(release.weight) if release else "–"),
             _verdict(endpoint.verdict),
@@ -68,9 +68,10 @@ def endpoint(view: EndpointView) -> RenderableType:
         parts.append(
             _cell(f"breaker open in worker {breaker.worker}: {breaker.reason or 'no reason given'}", "red")
         )
+    parts += lineage.section(view)
     if view.guards:
         parts += [Text(), Text("Guards", style="bold"), guards(view.guards)]
-        parts += [_cell(f"  {guard.sentence}") for guard in view.guards if guard.sentence]
+        parts += [_cell(f"  {_told(guard)}") for guard in view.guards if guard.sentence]
         parts += [_cell(f"  warning: {warning}", "yellow") for warning in view.warnings]
     parts += breakdown(view)
     if view.last_trip is not None:
@@ -107,6 +108,13 @@ def guards(found: Iterable[GuardView]) -> Table:
     return table
 
 
+def _told(guard: GuardView) -> str:
+    """The guard in a sentence and, while something speaks against the candidate, its worst pairs."""
+    rising = guard.evidence is not None and guard.evidence > 1
+    worst = f" (worst pairs: {', '.join(guard.worst)})" if guard.worst and rising else ""
+    return f"{guard.sentence}{worst}"
+
+
 def breakdown(view: EndpointView) -> list[RenderableType]:
     """Where divergence concentrates, by cohort and by path, and how often each version was right."""
     parts: list[RenderableType] = []
@@ -116,6 +124,8 @@ def breakdown(view: EndpointView) -> list[RenderableType]:
         parts += [Text(), Text("Paths that differ", style="bold"), paths(view.paths)]
     if view.accuracy:
         parts += [Text(), Text("Right predictions, by labels", style="bold"), accuracy(view.accuracy)]
+    if view.drift:
+        parts += [Text(), Text("Features against their reference", style="bold"), drift(view)]
     return parts
 
 
@@ -152,6 +162,17 @@ def accuracy(found: Iterable[AccuracyView]) -> Table:
     for one in found:
         told = (one.cohort or "all", number(one.labels), share(one.incumbent), share(one.candidate))
         table.add_row(*map(_cell, told))
+    return table
+
+
+def drift(view: EndpointView) -> Table:
+    """How far the features of the requests moved, the farthest first."""
+    limit = next((guard.limit for guard in view.guards if guard.guard == "drift"), None)
+    table = _table("feature", "shift", "limit")
+    for one in view.drift:
+        over = limit is not None and one.shift > limit
+        told = "–" if limit is None else share(limit)
+        table.add_row(_cell(one.feature), _cell(share(one.shift), "yellow" if over else ""), _cell(told))
     return table
 
 

@@ -5,9 +5,52 @@ from __future__ import annotations
 import msgspec
 
 
+class DatasetView(msgspec.Struct, frozen=True):
+    name: str
+    version: str | None = None
+    digest: str | None = None
+    location: str | None = None
+    role: str = ""
+
+
+class RecordView(msgspec.Struct, frozen=True):
+    """What a version was made of, as far as it is known."""
+
+    source: str
+    version: str | None = None
+    datasets: tuple[DatasetView, ...] = ()
+    commit: str | None = None
+    repository: str | None = None
+    schema: str | None = None
+    transformation: str | None = None
+    hyperparameters: dict[str, str] = {}
+    metrics: dict[str, float] = {}
+    created: str | None = None
+    registered: str | None = None
+    deployed: str | None = None
+    runs: tuple[str, ...] = ()
+    artifact_digest: str | None = None
+    author: str | None = None
+
+
+class LineageView(msgspec.Struct, frozen=True):
+    """`condition`: known, stale, waiting or none; `reason` says why it is not known."""
+
+    condition: str = "none"
+    reason: str | None = None
+    references: tuple[str, ...] = ()
+    stale_since: str | None = None
+    gaps: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    record: RecordView | None = None
+
+
 class VersionView(msgspec.Struct, frozen=True):
+    """`lineage` is None where the gateway is too old to tell."""
+
     version: str
     urls: tuple[str, ...] = ()
+    lineage: LineageView | None = None
 
 
 class KillView(msgspec.Struct, frozen=True):
@@ -59,6 +102,7 @@ class GuardView(msgspec.Struct, frozen=True):
     certified: bool = False
     soft: bool = False
     cohort: str = ""
+    worst: tuple[str, ...] = ()
 
 
 class CohortView(msgspec.Struct, frozen=True):
@@ -98,6 +142,13 @@ class AccuracyView(msgspec.Struct, frozen=True):
     labels: int = 0
     incumbent: float = 0.0
     candidate: float = 0.0
+
+
+class DriftView(msgspec.Struct, frozen=True):
+    """How far one feature of the requests is from its reference, by total variation."""
+
+    feature: str
+    shift: float = 0.0
 
 
 class PairCounts(msgspec.Struct, frozen=True):
@@ -141,6 +192,7 @@ class EndpointView(msgspec.Struct, frozen=True):
     cohorts: tuple[CohortView, ...] = ()
     paths: tuple[PathView, ...] = ()
     accuracy: tuple[AccuracyView, ...] = ()
+    drift: tuple[DriftView, ...] = ()
     pairs: PairCounts = PairCounts()
     last_trip: TripView | None = None
     generation: int = 0

@@ -35,17 +35,22 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--fallback", type=Path, help="the configuration as it last was good, for when the file is not"
     )
+    parser.add_argument("--kill", action="store_true", help="take every candidate out at once")
     given = parser.parse_args(arguments)
     # Clients before judgement: where cores are short, the workers go first.
     os.nice(NICENESS)
     log.to_stream()
     try:
         settings = _settings(given.config, given.fallback)
-        uvloop.run(serve(settings, Invocation(given.config, given.link, given.workers, given.ready_fd)))
+        uvloop.run(serve(settings, _invocation(given)))
     except ConfigError as error:
         print(f"control: {error}", file=sys.stderr)
         return BAD_CONFIGURATION
     return 0
+
+
+def _invocation(given: argparse.Namespace) -> Invocation:
+    return Invocation(given.config, given.link, given.workers, given.ready_fd, given.kill)
 
 
 def _settings(config: Path, fallback: Path | None) -> Settings:

@@ -12,18 +12,31 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from audit.mlbom import UnknownVersion
+from audit.store import UnknownRecord
 from control.configuration import RestartNeeded
 from control.events import Crowded
+from control.gating import GatesBusy
+from control.releasing import ReleaseRefused, UnknownRelease
 from control.switchboard import UnknownEndpoint
-from domain.errors import ConfigError, PointsmanError, StaleRearm, StateUnavailable
+from domain.errors import ConfigError, GateError, PointsmanError, StaleRearm, StateUnavailable
+from gates.releases import AlreadyOpen, StaleStep
 
 PROBLEM = "application/problem+json"
 
 STATUS: tuple[tuple[type[PointsmanError], int], ...] = (
     (UnknownEndpoint, 404),
+    (UnknownRecord, 404),
+    (UnknownVersion, 404),
     (StaleRearm, 409),
     (RestartNeeded, 409),
+    (UnknownRelease, 404),
+    (GatesBusy, 409),
+    (AlreadyOpen, 409),
+    (ReleaseRefused, 409),
+    (StaleStep, 409),
     (ConfigError, 422),
+    (GateError, 422),
     (StateUnavailable, 503),
     (Crowded, 503),
 )

@@ -9,7 +9,18 @@ from fastapi import FastAPI
 from control import answers
 from control.admission import Admission
 from control.panel import Panel
-from control.routes import configuration, endpoints, events, health, labels
+from control.routes import (
+    audit,
+    configuration,
+    endpoints,
+    events,
+    gates,
+    health,
+    labels,
+    live,
+    releases,
+    replicas,
+)
 
 
 def create(panel: Panel) -> FastAPI:
@@ -23,6 +34,6 @@ def create(panel: Panel) -> FastAPI:
     )
     answers.install(app)
     app.add_middleware(Admission)
-    for module in (health, endpoints, labels, configuration, events):
+    for module in (health, endpoints, labels, configuration, events, audit, live, replicas, gates, releases):
         app.include_router(module.routes(panel))
     return app

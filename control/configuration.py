@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from control import references
 from control.flag_platform import FlagPlatform
 from control.log import note
 from control.switchboard import Switchboard
-from domain.errors import ConfigError
-from settings.file import load
+from domain.errors import ConfigError, StateUnavailable
+from settings.file import identity, load
 from settings.schema import Settings
 
 MASK = "***"
@@ -47,7 +47,8 @@ class Configuration:
             if changed:
                 demand_same_process(self._switchboard.settings, settings)
                 prepared = self._flags.prepared(settings)
-                await self._switchboard.reconfigure(settings)
+                read = await asyncio.to_thread(references.read, settings)
+                await self._switchboard.reconfigure(settings, read)
                 await self._flags.follow(settings, prepared)
             return changed
 
@@ -55,18 +56,24 @@ class Configuration:
         """Serve the file for ever as it is changed; a bad one is told once and the running one stays."""
         seen: tuple[int, ...] | None = None
         while True:
-            now = await asyncio.to_thread(_identity, self.path)
-            if now is not None and now != seen:
+            now = await asyncio.to_thread(identity, self.path)
+            if now is not None and now != seen and await self.try_reload():
                 seen = now
-                await self.try_reload()
             await asyncio.sleep(PERIOD)
 
-    async def try_reload(self) -> None:
-        """As `reload`, where nobody waits for the answer: a refusal is logged."""
+    async def try_reload(self) -> bool:
+        """As `reload`, where nobody waits for the answer: a refusal is logged.
+
+        False: the change could not be recorded, so it was not made; another time it may.
+        """
         try:
             await self.reload()
         except ConfigError as error:
             note(log, logging.ERROR, "configuration refused", reason=str(error))
+        except StateUnavailable as error:
+            note(log, logging.ERROR, "configuration refused for now", reason=str(error))
+            return False
+        return True
 
     def shown(self) -> dict[str, object]:
         """Digest, effective configuration with secrets masked, and the keys that have no effect yet."""
@@ -76,15 +83,6 @@ class Configuration:
             "configuration": masked(settings.document),
             "inert": list(settings.inert),
         }
-
-
-def _identity(path: Path) -> tuple[int, ...] | None:
-    """What changes when the file does; None while it is not there."""
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def masked(value: object) -> object:
@@ -106,6 +104,9 @@ def demand_same_process(old: Settings, new: Settings) -> None:
         ("admin", old.admin, new.admin),
         ("workers", old.workers, new.workers),
         ("state.database", old.database, new.database),
+        ("state.redis", old.sharing.redis, new.sharing.redis),
+        ("state.replica", old.sharing.replica, new.sharing.replica),
+        ("audit", old.audit, new.audit),
     ):
         if before != after:
             raise RestartNeeded(path, str(after), f"it is {before} here; restart to change it")

@@ -22,7 +22,7 @@ class Crowded(PointsmanError):  # noqa: N818 - a state, not a mistake
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """`kind`: trip, rearm, stage, config, flags, flag_off; `data` is for JSON; `number` counts up from 1."""
+    """`kind`: trip, rearm, stage, config, flags, flag_off, lineage; `data` is JSON; `number` is from 1."""
 
     number: int
     kind: str

@@ -15,7 +15,7 @@ _GUARD = ("endpoint", "guard")
 
 
 class GuardMetrics(Collector):
-    """How every guard of every endpoint stands, and how accurate the versions are where labels came."""
+    """How every guard of every endpoint stands, how accurate the versions are, how far features drifted."""
 
     def __init__(self, switchboard: Switchboard) -> None:
         self._board = switchboard
@@ -30,6 +30,11 @@ class GuardMetrics(Collector):
         for name, judge in self._board.judges.items():
             _add_accuracy(accuracy, name, judge)
         yield accuracy
+        drift = _gauge("feature_drift", "Total variation from the reference.", ("endpoint", "feature"))
+        for name, judge in self._board.judges.items():
+            for feature, shift in judge.guards.drifts().items():
+                drift.add_metric((name, feature), shift)
+        yield drift
         yield self._delays()
 
     def _delays(self) -> Metric:

@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from control.aside import Aside
 from control.clock import Clock
@@ -20,10 +21,12 @@ from control.judge import Judge
 from control.keeper import Keeper
 from control.link import Link
 from control.log import note
+from control.shared_evidence import SharedEvidence
 from control.switchboard import Switchboard
 from domain.errors import StateUnavailable
 from domain.observation import Pair
 from killswitch.cohorts import LabelledPair
+from killswitch.evidence_log import Evidence, Moved
 from killswitch.guards import GuardReport
 from shadow.tasks import Tasks
 from shadow.wire import Batch, BreakerOpened, RequestCounts
@@ -32,8 +35,14 @@ SLICE_PAIRS = 256
 """Pairs that are judged at once. NumPy's fixed costs are shared by them, and the loop is held for as long."""
 
 SLICE_BYTES = 128 * 1024
+SLICE_ROWS = 4096
+"""Labelled rows that are judged at once."""
+
 LONGEST_TURN = 0.005
 """Seconds of judging after which others get the loop."""
+
+SHARED_READY = 1.0
+"""Seconds that hearing waits at its start for what earlier lives of this process have shared."""
 
 PERIOD = 0.2
 """Seconds between two checkpoints."""
@@ -62,6 +71,8 @@ class Hearing:
         self._keeper = keeper
         self._clock = clock
         self._tasks = tasks
+        self.shared: SharedEvidence | None = None
+        self._collected: dict[str, Evidence] = {}
         self._aside = Aside()
         self._heard: dict[str, int] = {}
         self._kept: dict[str, int] = {}
@@ -118,6 +129,8 @@ class Hearing:
 
     async def run(self) -> None:
         """Hear until `stop`."""
+        if self.shared is not None:
+            await self.shared.ready(SHARED_READY)
         while not self._stopping:
             waiting = self.inbox.take_many(SLICE_PAIRS)
             if waiting:
@@ -127,6 +140,8 @@ class Hearing:
             else:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self.inbox.filled(), IDLE)
+            if self.shared is not None:
+                self.shared.watch()
             self._move_releases()
             self._checkpoint_if_due()
 
@@ -148,8 +163,7 @@ class Hearing:
 
     async def _hear(self, waiting: Sequence[Waiting]) -> None:
         turn = self._clock.monotonic()
-        pairs = waiting[0].pairs if len(waiting) == 1 else [pair for one in waiting for pair in one.pairs]
-        for part in slices(pairs):
+        for part in slices(self._unheard(waiting)):
             by_endpoint: dict[str, list[Pair]] = {}
             for pair in part:
                 by_endpoint.setdefault(pair.endpoint, []).append(pair)
@@ -158,6 +172,56 @@ class Hearing:
                 await asyncio.sleep(0)
                 turn = self._clock.monotonic()
         self._count([counts for one in waiting for counts in one.requests])
+        self._hand_in({one.session: one.sequence for one in waiting})
+
+    def _unheard(self, waiting: Sequence[Waiting]) -> Sequence[Pair]:
+        """The pairs that are not in the shared evidence by way of an earlier life of this process."""
+        if len(waiting) == 1 and self.shared is None:
+            return waiting[0].pairs
+        shared = self.shared
+        return [
+            pair
+            for one in waiting
+            for pair in one.pairs
+            if shared is None or not shared.holds(pair.endpoint, one.session, one.sequence)
+        ]
+
+    def _hand_in(self, heard: Mapping[str, int]) -> None:
+        """Give what was read to the log that all replicas share, as one batch an endpoint."""
+        collected, self._collected = self._collected, {}
+        for name, evidence in collected.items():
+            if self.shared is not None and not self._switchboard.tripped(name):
+                self.shared.offer(name, replace(evidence, heard=heard))
+
+    def _take(self, name: str, judge: Judge, evidence: Evidence | None) -> bool:
+        """Take what was read as evidence; whether that tripped the switch. What is shared is collected."""
+        if evidence is None:
+            return False
+        if self.shared is not None and not evidence.counted:
+            self.shared.offer(name, evidence)
+            return False
+        if self.shared is not None:
+            before = self._collected.get(name)
+            self._collected[name] = evidence if before is None else before.with_more(evidence)
+            return False
+        stage = judge.progress.stage
+        breach = judge.take(evidence)
+        if breach is None:
+            judge.step()
+        return self._acted(name, judge, stage, breach)
+
+    def applied(self, name: str, entry: Evidence | Moved, made: tuple[str, float] | None) -> None:
+        """See `control.shared_evidence.Listener`."""
+        board = self._switchboard
+        judge = board.judges[name]
+        board.touch(name)
+        if isinstance(entry, Moved):
+            if judge.move(entry):
+                board.moved(name)
+            return
+        breach = judge.take(entry)
+        if breach is not None and not board.tripped(name):
+            board.breached(name, breach, made)
 
     async def _judge(self, name: str, pairs: Sequence[Pair]) -> bool:
         """Judge `pairs`; whether that tripped the switch."""
@@ -178,15 +242,12 @@ class Hearing:
             compared = found
         else:
             compared = judge.compare(admitted)
-        stage = judge.progress.stage
-        return self._acted(name, judge, stage, judge.hear(compared))
+        return self._take(name, judge, judge.read(compared))
 
     async def _compare_aside(self, judge: Judge, pairs: Sequence[Pair]) -> Compared | None:
         """Compare in the other process; None when what `pairs` are evidence of came to an end meanwhile."""
         board, settings, since = self._switchboard, judge.settings, judge.evidence_since
-        compared = await self._aside.compare(
-            settings.protocol, settings.compare, tuple(judge.cohorts.features), pairs
-        )
+        compared = await self._aside.compare(settings.protocol, settings.compare, judge.wanted, pairs)
         current = board.judges.get(settings.name)
         if current is judge and judge.evidence_since == since and not board.tripped(settings.name):
             return compared
@@ -211,29 +272,35 @@ class Hearing:
             if judge is None or judge.settings.guards.mirrored or board.tripped(name):
                 continue
             board.touch(name)
-            stage = judge.progress.stage
             mine = [one for one in counts if one.endpoint == name]
-            self._acted(name, judge, stage, judge.count(mine))
+            self._take(name, judge, judge.read_counts(mine))
 
     async def hear_labels(self, name: str, labelled: Sequence[LabelledPair]) -> None:
         """Take labelled pairs of the endpoint `name` as evidence; while the candidate is out, count them."""
         board = self._switchboard
-        for start in range(0, len(labelled), SLICE_PAIRS):
+        for part in labelled_slices(labelled):
             judge = board.judges.get(name)
             if judge is None:
                 return
-            part = labelled[start : start + SLICE_PAIRS]
             judge.accuracy.take(part)
             if not board.tripped(name):
                 board.touch(name)
-                stage = judge.progress.stage
-                self._acted(name, judge, stage, judge.hear_labels(part))
+                evidence = judge.read_labels(part)
+                if self.shared is None:
+                    self._take(name, judge, evidence)
+                elif evidence is not None:
+                    self.shared.offer(name, evidence)
             await asyncio.sleep(0)
 
     def _move_releases(self) -> None:
         for name, judge in self._switchboard.judges.items():
-            if judge.candidate and not self._switchboard.tripped(name) and judge.step():
-                self._switchboard.moved(name)
+            if not judge.candidate or self._switchboard.tripped(name):
+                continue
+            if self.shared is None:
+                if judge.step():
+                    self._switchboard.moved(name)
+            elif self.shared.leads(name) and (due := judge.due()) is not None:
+                self.shared.move(name, due.stage, due.since)
 
     # Keeping.
 
@@ -278,3 +345,15 @@ def slices(pairs: Sequence[Pair]) -> Iterator[Sequence[Pair]]:
         size += weight
     if start < len(pairs):
         yield pairs[start:]
+
+
+def labelled_slices(labelled: Sequence[LabelledPair]) -> Iterator[Sequence[LabelledPair]]:
+    """`labelled` in order, in parts of at most SLICE_PAIRS pairs and, from the second pair on, SLICE_ROWS."""
+    start = rows = 0
+    for at, one in enumerate(labelled):
+        if at > start and (at - start == SLICE_PAIRS or rows + len(one.rows) > SLICE_ROWS):
+            yield labelled[start:at]
+            start, rows = at, 0
+        rows += len(one.rows)
+    if start < len(labelled):
+        yield labelled[start:]

@@ -10,30 +10,33 @@ candidate never answers for the old one.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
+import msgspec
 import orjson
 
 from comparators.comparison import Comparison
 from comparators.path_noise import PathNoise
 from control.clock import Clock
 from control.cohorts import Cohorts
-from control.compared import Compared, compare, heavy
+from control.compared import Compared, Wanted, compare, heavy
 from control.records import EndpointRecord
 from control.remembered import Accuracy, Memory
 from control.showcase import Showcase
 from control.stretches import Stretches
 from control.trip import Trip
 from domain.observation import Pair
-from domain.routing import Arm
+from domain.routing import Arm, Mode
 from domain.verdict import Verdict
 from gates import plan
 from gates.plan import Progress
+from gates.result import version_digest
 from killswitch.cohorts import LabelledPair
 from killswitch.columns import JudgedPair
-from killswitch.guards import GuardReport, GuardSet
+from killswitch.evidence_log import Evidence, Moved
+from killswitch.guards import FeatureReference, GuardReport, GuardSet, Request
 from settings.schema import EndpointSettings, Stage
 from shadow.wire import RequestCounts
 
@@ -67,16 +70,25 @@ class Tally:
 class Judge:
     """Everything about one endpoint that depends on what its arms answered."""
 
-    def __init__(self, settings: EndpointSettings, gauges: Gauges, clock: Clock, evidence_since: int) -> None:
+    def __init__(
+        self,
+        settings: EndpointSettings,
+        gauges: Gauges,
+        clock: Clock,
+        evidence_since: int,
+        references: Sequence[FeatureReference] = (),
+    ) -> None:
         """Raises ConfigError when the settings' comparison or guards make no sense.
 
-        `evidence_since` is the first generation whose pairs count.
+        `evidence_since` is the first generation whose pairs count; `references` are what the features of
+        requests are compared with, none where that is learned. `may_move` says whether the release may take
+        a step at all; taking it out never asks.
         """
         self.settings = settings
         self.comparison = Comparison(
             settings.protocol, settings.compare, f"endpoints.{settings.name}.compare"
         )
-        self.guards = GuardSet(settings.guards)
+        self.guards = GuardSet(settings.guards, references)
         self.progress = plan.start(clock.wall())
         self.evidence_since = evidence_since
         self.tally = Tally()
@@ -84,6 +96,10 @@ class Judge:
         self.last_trip: Trip | None = None
         self.breakers: dict[int, str] = {}
         self.last_served_at: float | None = None
+        self.may_move: Callable[[], bool] = lambda: True
+        # Until its release was read, nobody is served by a candidate that has to pass gates first.
+        self.ruled = settings.gates.configured or settings.watch > 0
+        self.placed: Stage | None = Stage(Mode.SHADOW) if self.ruled else None
         self._gauges = gauges
         self._clock = clock
         self._stretches = Stretches()
@@ -117,8 +133,22 @@ class Judge:
 
     @property
     def stage(self) -> Stage:
-        """The stage of the plan that the release is in."""
-        return plan.current(self.settings.plan, self.progress)
+        """The stage of the plan that the release is in, or what its release gives it beside the plan."""
+        return self.placed or plan.current(self.settings.plan, self.progress)
+
+    @property
+    def restart(self) -> int:
+        """Where in the plan a re-armed trial starts. Where nothing is mirrored shadow would never end."""
+        stages = self.settings.plan
+        return plan.rearmed(stages, 0.0).stage if self.settings.guards.mirrored else plan.start(0.0).stage
+
+    def rule(self, placed: Stage | None) -> None:
+        """Its steps are taken by a release, which gives it `placed`; None: what its stage says."""
+        self.ruled, self.placed, self._reported = True, placed, None
+
+    def free(self) -> None:
+        """No release rules it: it moves by its plan alone."""
+        self.ruled, self.placed, self._reported = False, None, None
 
     @property
     def verdict(self) -> Verdict:
@@ -140,16 +170,25 @@ class Judge:
         """Those of `pairs` that are evidence of this trial; the others are late."""
         return [pair for pair in pairs if self._counts(pair)]
 
+    @property
+    def wanted(self) -> Wanted:
+        """The features to read of requests."""
+        return Wanted(tuple(self.cohorts.features), self.guards.features)
+
     def heavy(self, pairs: Sequence[Pair]) -> bool:
         """Whether comparing `pairs` may take longer than a loop can wait."""
         return heavy(pairs, self.settings.compare.kind)
 
     def compare(self, pairs: Sequence[Pair]) -> Compared:
         """What is in `pairs`. Changes nothing."""
-        return compare(self.comparison, pairs, tuple(self.cohorts.features))
+        return compare(self.comparison, pairs, self.wanted)
 
     def hear(self, compared: Compared) -> GuardReport | None:
         """Take what was compared as evidence; the first breach of a guard if there is one."""
+        return self._moved_on(self.read(compared))
+
+    def read(self, compared: Compared) -> Evidence | None:
+        """What was compared, as evidence for `take`; None when there is none. It is shown and explained."""
         judged = compared.judged
         if not judged:
             return None
@@ -158,10 +197,22 @@ class Judge:
             self._gauges.unreadable(self.settings.name, arm)
         self._count(judged)
         self._explain(compared, now)
-        return self._moved_on(self.guards.observe(judged, now), len(judged))
+        requests = [
+            Request(judged[index].pair.unit, judged[index].pair.at, one.watched)
+            for index, one in compared.features.items()
+            if one.watched
+        ]
+        flips = sum(one.divergence is not None and one.divergence.flip for one in judged)
+        faults = sum(one.fault is not None for one in judged)
+        part = self.guards.read(judged, now, requests)
+        return Evidence(self._clock.wall(), (part,), len(judged), flips, faults)
 
     def count(self, counts: Sequence[RequestCounts]) -> GuardReport | None:
         """Take requests that reached one arm each as evidence, where none reaches both."""
+        return self._moved_on(self.read_counts(counts))
+
+    def read_counts(self, counts: Sequence[RequestCounts]) -> Evidence | None:
+        """The same as evidence for `take`; None while it is too little."""
         if self.settings.guards.mirrored or self.settings.guards.errors is None:
             return None
         versions = {Arm.INCUMBENT.value: self.settings.incumbent.name, Arm.CANDIDATE.value: self.candidate}
@@ -171,29 +222,84 @@ class Judge:
             return None
         incumbent, candidate, _ = stretch
         votes = min(incumbent.requests, candidate.requests)
-        return self._moved_on(self.guards.observe_counts(*stretch), votes)
+        return Evidence(self._clock.wall(), (self.guards.read_counts(*stretch),), votes, counted=False)
 
     def hear_labels(self, labelled: Sequence[LabelledPair]) -> GuardReport | None:
         """Take labelled pairs as evidence; the first breach of a guard if there is one."""
-        return self._moved_on(self.guards.observe_labels(labelled), 0)
+        return self._moved_on(self.read_labels(labelled))
 
-    def _moved_on(self, breach: GuardReport | None, judged: int) -> GuardReport | None:
+    def read_labels(self, labelled: Sequence[LabelledPair]) -> Evidence | None:
+        """The same as evidence for `take`; None when it says nothing."""
+        part = self.guards.read_labels(labelled)
+        return Evidence(self._clock.wall(), (part,)) if part.cohorts else None
+
+    def take(self, evidence: Evidence) -> GuardReport | None:
+        """Evidence, read here or at another replica; the first breach of a guard if there is one."""
         self._reported = None
+        if evidence.counted:
+            self.tally.judged += evidence.pairs
+            self.tally.flips += evidence.flips
+            self.tally.faults += evidence.faults
+        breach = self.guards.merge(evidence.parts)
         if breach is None:
-            self.step(judged)
+            self.progress = replace(self.progress, pairs=self.progress.pairs + evidence.pairs)
         return breach
 
-    def step(self, judged: int = 0) -> bool:
-        """Let the release move on if its evidence and time suffice; whether it did."""
-        before = self.progress
-        now = self._clock.wall()
-        stages = self.settings.plan
-        moved = plan.step(stages, before, judged=judged, verdict=Verdict.PASS, now=now)
+    def _moved_on(self, evidence: Evidence | None) -> GuardReport | None:
+        if evidence is None:
+            return self.guards.breach
+        breach = self.take(evidence)
+        if breach is None:
+            self.step()
+        return breach
+
+    def due(self) -> Progress | None:
+        """Where the release would step to now, by its evidence and time; None while it stays."""
+        before, now, stages = self.progress, self._clock.wall(), self.settings.plan
+        if self.ruled:
+            return None
+        moved = plan.step(stages, before, judged=0, verdict=Verdict.PASS, now=now)
         if moved.stage != before.stage:
             # Only here the verdict matters, which takes a look at every guard.
-            moved = plan.step(stages, before, judged=judged, verdict=self.verdict, now=now)
-        self.progress = moved
-        return moved.stage != before.stage
+            verdict = self.verdict if self.may_move() else Verdict.INCONCLUSIVE
+            moved = plan.step(stages, before, judged=0, verdict=verdict, now=now)
+        return moved if moved.stage != before.stage else None
+
+    def step(self) -> bool:
+        """Let the release move on if its evidence and time suffice; whether it did."""
+        due = self.due()
+        if due is not None:
+            self.progress = due
+        return due is not None
+
+    def move(self, moved: Moved) -> bool:
+        """Take a step that the leader took; False when the release is elsewhere by now."""
+        if self.progress.stage != moved.before:
+            return False
+        self.progress = Progress(moved.stage, 0, moved.since)
+        return True
+
+    def standing(self) -> bytes:
+        """The evidence and how far the release is, for another replica's `adopt`."""
+        progress, tally = self.progress, self.tally
+        return msgspec.msgpack.encode(
+            _Standing(
+                self.guards.dump(),
+                (progress.stage, progress.pairs, progress.since),
+                (tally.judged, tally.flips, tally.faults),
+            )
+        )
+
+    def adopt(self, standing: bytes) -> None:
+        """Go on from the evidence of another replica. Raises ValueError when it is of other guards."""
+        try:
+            its = msgspec.msgpack.decode(standing, type=_Standing)
+        except msgspec.MsgspecError as error:
+            raise ValueError(f"not the evidence of a replica: {error}") from error
+        self.guards.adopt(its.guards)
+        self._reported = None
+        self.progress = Progress(*its.progress)
+        self.tally.judged, self.tally.flips, self.tally.faults = its.tally
 
     def rearm(self, evidence_since: int) -> None:
         """Forget the evidence and start again from shadow: pairs count from `evidence_since` on."""
@@ -269,6 +375,8 @@ class Judge:
         if earlier.release != self.release or earlier.settings.incumbent.name != self.settings.incumbent.name:
             return "other versions are on trial now"
         self.progress = earlier.progress
+        if earlier.ruled and _reached(self.settings) == _reached(earlier.settings):
+            self.ruled, self.placed = True, earlier.placed
         self.showcase = earlier.showcase
         self.evidence_since = earlier.evidence_since
         self.breakers = earlier.breakers
@@ -325,16 +433,14 @@ class Judge:
             self.last_trip = trip.served(_ended(pair))
 
     def _count(self, judged: Sequence[JudgedPair]) -> None:
-        tally = self.tally
-        tally.judged += len(judged)
-        tally.flips += sum(one.divergence is not None and one.divergence.flip for one in judged)
-        tally.faults += sum(one.fault is not None for one in judged)
         self.showcase.put(judged)
         self._gauges.judged(self.settings.name, judged)
 
     def _explain(self, compared: Compared, now: float) -> None:
         """Where it differs: by cohort, by path; and what labels will be held against."""
-        judged, features = compared.judged, compared.features
+        judged = compared.judged
+        read = compared.features if self.cohorts.features else {}
+        features = {index: one.cohorts for index, one in read.items()}
         self.cohorts.take(judged, features, now)
         if self.paths is not None:
             for one in judged:
@@ -344,6 +450,18 @@ class Judge:
         if self.memory is not None:
             for index, one in enumerate(judged):
                 self.memory.put(one, self.cohorts.names(one.pair, features.get(index)))
+
+
+class _Standing(msgspec.Struct, frozen=True, array_like=True):
+    guards: bytes
+    progress: tuple[int, int, float]
+    tally: tuple[int, int, int]
+
+
+def _reached(settings: EndpointSettings) -> tuple[str, ...]:
+    """Which servers the versions are: the same name at another URL is not what was trusted."""
+    versions = (settings.incumbent, settings.candidate)
+    return tuple(version_digest(one, settings.path) for one in versions if one is not None)
 
 
 def _finite(pair: Pair) -> bool:

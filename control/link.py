@@ -28,6 +28,7 @@ from domain.snapshot import Snapshot
 from shadow.wire import (
     Acknowledged,
     Applied,
+    Asked,
     Batch,
     BreakerOpened,
     FrameBuffer,
@@ -63,6 +64,9 @@ class Listener(Protocol):
 
     def breaker_opened(self, worker: int, message: BreakerOpened) -> None:
         """A worker stopped asking a candidate by itself."""
+
+    def asked(self, session: str, message: Asked) -> None:
+        """The worker of `session` wants to know of units."""
 
 
 class Worker:
@@ -208,6 +212,8 @@ class Link:
                 self._listener.received(message)
             case BreakerOpened():
                 self._listener.breaker_opened(worker.number, message)
+            case Asked():
+                self._listener.asked(worker.session, message)
             case Hello():
                 self.fault(f"worker {worker.number} said Hello twice on one connection")
                 worker.transport.abort()

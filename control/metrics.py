@@ -46,13 +46,13 @@ class Metrics(Collector):
         yield _counter(
             "requests", "Requests answered.", (*VERSION, "arm", "status"), tallies.requests.items()
         )
-        yield _histogram(
+        yield histogram(
             "request_duration_seconds",
             "Request to last byte of the answer.",
             (*VERSION, "arm"),
             tallies.durations,
         )
-        yield _histogram(
+        yield histogram(
             "gateway_overhead_seconds", "Time added by the gateway itself.", ENDPOINT, tallies.overhead
         )
         yield _counter(
@@ -63,8 +63,8 @@ class Metrics(Collector):
         tallies = self._board.tallies
         yield _counter("pairs", "Pairs that count as evidence.", VERSION, tallies.pairs.items())
         yield _counter("flips", "Pairs whose predictions differ for a user.", VERSION, tallies.flips.items())
-        yield _histogram("divergence_score", "Divergence of a pair, 0 to 1.", VERSION, tallies.scores)
-        yield _histogram("confidence", "Confidence of predictions.", VERSION, tallies.confidence)
+        yield histogram("divergence_score", "Divergence of a pair, 0 to 1.", VERSION, tallies.scores)
+        yield histogram("confidence", "Confidence of predictions.", VERSION, tallies.confidence)
         yield _counter(
             "predictions", "Predictions by class.", (*VERSION, "class"), tallies.predictions.items()
         )
@@ -78,8 +78,8 @@ class Metrics(Collector):
     def _trips(self) -> Iterator[Metric]:
         tallies = self._board.tallies
         yield _counter("trips", "Trips of the kill switch.", (*ENDPOINT, "cause"), tallies.trips.items())
-        yield _histogram("trip_seconds", "Breach to last confirmation.", ENDPOINT, tallies.trip_seconds)
-        yield _histogram(
+        yield histogram("trip_seconds", "Breach to last confirmation.", ENDPOINT, tallies.trip_seconds)
+        yield histogram(
             "recovery_seconds",
             "Estimated first bad pair to last bad answer served.",
             (*ENDPOINT, "cause"),
@@ -144,7 +144,8 @@ def _counter(
     return family
 
 
-def _histogram(name: str, text: str, labels: tuple[str, ...], values: Histograms) -> HistogramMetricFamily:
+def histogram(name: str, text: str, labels: tuple[str, ...], values: Histograms) -> HistogramMetricFamily:
+    """`values` as a family; `name` without the prefix."""
     family = HistogramMetricFamily(f"pointsman_{name}", text, labels=labels)
     bounds = [repr(bound) for bound in values.bounds] + ["+Inf"]
     for key, histogram in values.by_labels.items():

@@ -5,11 +5,17 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
+from control.audit_heads import HeadKeeper
 from control.configuration import Configuration
 from control.events import Events
 from control.flag_platform import FlagPlatform
+from control.gating import GateDesk
 from control.hearing import Hearing
+from control.lineage import LineageDesk
+from control.membership import Membership
 from control.metrics import Metrics
+from control.releasing import ReleaseDesk
+from control.rollouts import Rollouts
 from control.switchboard import Switchboard
 from control.writeback import WriteBack
 
@@ -26,6 +32,12 @@ class Panel:
     metrics: Metrics
     workers: int
     write_back: WriteBack
+    rollouts: Rollouts
+    membership: Membership | None
+    lineage: LineageDesk
+    heads: HeadKeeper
+    gates: GateDesk
+    releases: ReleaseDesk
 
     async def work_out_reports(self) -> None:
         """Have every judge's reports at hand. It takes milliseconds each, so others get the loop between."""
@@ -42,12 +54,35 @@ class Panel:
             found.append(f"{connected} of {self.workers} workers are connected")
         if not board.link.serves(board.snapshot.generation, connected):
             found.append(f"not every worker serves generation {board.snapshot.generation}")
-        if board.unreadable is not None:
+        if board.unreadable is not None and not self._meets:
             found.append(f"every candidate is out: {board.unreadable}")
         if board.keeper.failure is not None:
             found.append(f"the store is out of reach: {board.keeper.failure}")
+        if board.recorder.failure is not None and board.recorder.failure != board.keeper.failure:
+            found.append(f"the audit chain cannot be written: {board.recorder.failure}")
         if board.keeper.unkept:
             found.append(f"{board.keeper.unkept} kills are applied and not durable yet")
+        return found
+
+    @property
+    def _meets(self) -> bool:
+        """Whether all that is missing is what other replicas know: the incumbents can be served for ever."""
+        return self.membership is not None and self.membership.meets
+
+    def degradations(self) -> list[str]:
+        """What does not work and does not make this gateway unready: traffic flows, trips happen."""
+        if self.membership is None:
+            return []
+        fleet = self.membership.fleet
+        found: list[str] = []
+        if self._meets:
+            found.append(f"every candidate is out: {self.switchboard.unreadable}")
+        if fleet.failure is not None:
+            found.append(f"nothing is shared with other replicas: {fleet.failure}")
+        found += [
+            f"replica {one.replica} has another configuration of endpoints or flags"
+            for one in fleet.strangers
+        ]
         return found
 
     def readiness(self) -> dict[str, object]:
@@ -59,4 +94,5 @@ class Panel:
             "store": "ok" if board.keeper.failure is None else board.keeper.failure,
             "flags": self.flags.condition(),
             "config_digest": board.settings.digest,
+            "degraded": self.degradations(),
         }

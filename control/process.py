@@ -13,42 +13,56 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import orjson
 import uvicorn
 
-from control import api, records
+from control import api, lineage_view, records, references
+from control.audit_heads import HeadKeeper
+from control.audit_metrics import AuditMetrics
+from control.audit_recorder import Recorder
 from control.clock import Clock
-from control.configuration import Configuration
+from control.configuration import Configuration, masked
 from control.events import Events
 from control.flag_metrics import FlagMetrics
 from control.flag_platform import FlagPlatform
+from control.fleet_metrics import FleetMetrics
+from control.gating import GateDesk
 from control.generations import BLOCK
 from control.guard_metrics import GuardMetrics
 from control.hearing import Hearing
 from control.inbox import Inbox
-from control.keeper import Keeper
+from control.keeper import DurableStore, Keeper
+from control.lineage import LineageDesk
+from control.lineage_metrics import LineageMetrics
 from control.link import Link
 from control.log import note
+from control.membership import Membership, named
 from control.metrics import Metrics
 from control.panel import Panel
+from control.releasing import ReleaseDesk
+from control.rollouts import Rollouts
 from control.server_metrics import ServerMetrics
+from control.sharing import Alone
 from control.switchboard import Switchboard
 from control.tallies import Tallies
+from control.trip import OPERATOR
 from control.writeback import WriteBack
 from domain.errors import ConfigError, StateUnavailable
-from domain.ports import StateStore
+from domain.lineage import Lineage
+from domain.routing import Arm
 from domain.snapshot import Snapshot
-from killswitch.stores.sqlite import SqliteStore
+from killswitch.stores.database import DatabaseStore
 from settings.schema import Address, Settings
 from shadow.tasks import Tasks
-from shadow.wire import Batch, BreakerOpened, Hello
+from shadow.wire import Asked, Batch, BreakerOpened, Hello
 
 GRACE = 2.0
 """Seconds for requests that are being answered when the process ends."""
 
-FIRST_READING = 1.0
+FIRST_READING = 3.0
 """Seconds that the first reading of the kept state may take before workers are told that it is unknown."""
 
 log = logging.getLogger("pointsman.control")
@@ -56,12 +70,14 @@ log = logging.getLogger("pointsman.control")
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """The command line: configuration file, the link's path, how many workers, whom to tell when ready."""
+    """The command line: configuration file, the link's path, how many workers, whom to tell when ready, and
+    whether to take every candidate out at once."""
 
     configuration: Path
     link: str
     workers: int | None = None
     ready_fd: int | None = None
+    kill: bool = False
 
 
 class Control:
@@ -71,7 +87,7 @@ class Control:
         self,
         settings: Settings,
         invocation: Invocation,
-        opener: Callable[[], StateStore] | None = None,
+        opener: Callable[[], DurableStore] | None = None,
         clock: Clock | None = None,
     ) -> None:
         """Raises ConfigError when the settings make no sense."""
@@ -81,8 +97,17 @@ class Control:
         self._tasks = Tasks(self._failed)
         self._tallies = Tallies()
         self.link = Link(self._clock)
-        self.keeper = Keeper(opener or (lambda: SqliteStore(settings.database)), self._tasks)
+        replica = _replica(settings)
+        self.keeper = Keeper(opener or (lambda: DatabaseStore.open(settings.database, replica)), self._tasks)
         self.events = Events()
+        self.recorder = Recorder(
+            self.keeper,
+            self._clock,
+            self._tasks,
+            replica=named(settings),
+            version=version("pointsman"),
+            shown=lambda configuration: masked(configuration.document),
+        )
         self.switchboard = Switchboard(
             settings,
             link=self.link,
@@ -91,6 +116,8 @@ class Control:
             tallies=self._tallies,
             clock=self._clock,
             tasks=self._tasks,
+            recorder=self.recorder,
+            references=references.read(settings),
         )
         draw = random.SystemRandom().random
         self.hearing = Hearing(
@@ -101,9 +128,36 @@ class Control:
             clock=self._clock,
             tasks=self._tasks,
         )
-        self.flags = FlagPlatform(settings, self.switchboard.expose, self._clock, self._tasks)
-        self.write_back = WriteBack(self.switchboard, self.flags, self.events, self._clock, self._tasks)
+        redis = settings.sharing.redis
+        self.membership: Membership | None = None
+        if redis is not None:
+            self.membership = Membership(
+                redis, self.hearing, self.switchboard, self._clock, self._tasks, os.environ
+            )
+        self.flags = FlagPlatform(settings, self.switchboard.expose, self.link, self._clock, self._tasks)
+        self.lineage = LineageDesk(self.switchboard, self.keeper, self._clock)
+        self.lineage.react(self._lineage_changed)
+        self.heads = HeadKeeper(settings.audit, self.recorder, self.keeper, self._clock)
+        self.write_back = WriteBack(
+            self.switchboard, self.flags, self.keeper, self.events, self._clock, self._tasks
+        )
+        self.rollouts = Rollouts(
+            self.switchboard, self.flags, self.keeper, self.events, self._clock, self._tasks, self._leads
+        )
         self.configuration = Configuration(invocation.configuration, self.switchboard, self.flags)
+        self.gates = GateDesk(
+            invocation.configuration, self.switchboard, self.keeper, self.events, self._clock
+        )
+        self.releases = ReleaseDesk(
+            self.switchboard,
+            self.hearing,
+            self.gates,
+            keeper=self.keeper,
+            lease=Alone() if self.membership is None else self.membership.lease,
+            events=self.events,
+            clock=self._clock,
+            tasks=self._tasks,
+        )
         self.panel = Panel(
             switchboard=self.switchboard,
             hearing=self.hearing,
@@ -113,12 +167,21 @@ class Control:
             metrics=Metrics(
                 self.switchboard,
                 self.hearing,
-                FlagMetrics(self.flags, self.write_back),
+                FlagMetrics(self.flags, self.write_back, self.rollouts),
                 GuardMetrics(self.switchboard),
                 ServerMetrics(self.switchboard),
+                FleetMetrics(self.membership, self.switchboard),
+                LineageMetrics(self.switchboard, self.lineage),
+                AuditMetrics(self.recorder, self.heads),
             ),
             workers=invocation.workers or settings.workers,
             write_back=self.write_back,
+            rollouts=self.rollouts,
+            membership=self.membership,
+            lineage=self.lineage,
+            heads=self.heads,
+            gates=self.gates,
+            releases=self.releases,
         )
         self.app = api.create(self.panel)
         self._hearing_task: asyncio.Task[None] | None = None
@@ -137,6 +200,11 @@ class Control:
         """See `control.link.Listener`."""
         self.hearing.breaker_opened(worker, message)
 
+    def asked(self, session: str, message: Asked) -> None:
+        """See `control.link.Listener`."""
+        if self.flags.lookup is not None:
+            self.flags.lookup.asked(session, message)
+
     # Life.
 
     async def start(self) -> None:
@@ -146,9 +214,22 @@ class Control:
         await self.flags.start()
         if self.switchboard.unreadable is not None:
             self.switchboard.publish()
+        if self._invocation.kill:
+            self.kill_all()
+        await self.heads.open()
+        self.recorder.begin(self.switchboard.settings, self.switchboard.judges, self.switchboard.flags)
+        self._tasks.spawn(self.recorder.run(), "audit")
+        self._tasks.spawn(self.heads.run(), "audit heads")
+        looking = self._tasks.spawn(self.releases.look(), "releases")
+        await asyncio.wait({looking}, timeout=FIRST_READING)
         await self.link.open(self._invocation.link, self)
+        self._tasks.spawn(self.releases.run(), "releases")
         self._tasks.spawn(self.configuration.watch(), "configuration")
+        self._tasks.spawn(self.lineage.watch(), "lineage")
         self._tasks.spawn(self.keeper.try_again(), "store")
+        self._tasks.spawn(self.rollouts.run(), "rollouts")
+        if self.membership is not None:
+            self.membership.start()
         self._hearing_task = self._tasks.spawn(self.hearing.run(), "hearing")
 
     async def end(self) -> None:
@@ -166,9 +247,20 @@ class Control:
                     note(log, logging.ERROR, "ended without a last checkpoint", reason=str(error))
         await self.link.close()
         await self.flags.end()
+        if self.membership is not None:
+            await self.membership.end()
         await self._tasks.cancel()
+        await self.lineage.end()
+        if self.membership is not None:
+            await self.membership.close()
         await self.hearing.close()
+        self.recorder.ended("the process was asked to end")
+        await self.recorder.flush()
+        await self.heads.take()
         await self.keeper.close()
+
+    def _leads(self) -> bool:
+        return self.membership is None or self.membership.lease.held() is not None
 
     async def _restore(self) -> None:
         board = self.switchboard
@@ -180,12 +272,29 @@ class Control:
                 board.unreadable = str(error)
                 await asyncio.sleep(0.5)
                 continue
+            if self.membership is not None and not (kept.kills or kept.clearances or kept.states):
+                await self.membership.meet()
             board.generations.block(first, BLOCK)
             self.hearing.restore(kept.sequences)
             flags = kept.states.get(records.flags(board.settings))
             if flags is not None and self.flags.source is not None and not self.flags.served:
                 board.flags = flags
             board.restore(kept)
+            self.lineage.restore(kept.states)
+            self.write_back.resume(kept.states)
+            self.rollouts.restore(kept.states)
+
+    def _lineage_changed(
+        self, endpoint: str, arm: Arm, before: Lineage | None, after: Lineage | None
+    ) -> None:
+        settings = self.switchboard.judge(endpoint).settings
+        version = settings.incumbent if arm is Arm.INCUMBENT else settings.candidate
+        if version is not None:
+            self.recorder.lineage(
+                version.name,
+                None if before is None else lineage_view.record(before),
+                None if after is None else lineage_view.record(after),
+            )
 
     def _failed(self, task: str, error: BaseException) -> None:
         kind = task.partition(" ")[0]
@@ -227,6 +336,12 @@ class Control:
     def reload(self) -> None:
         """Read the configuration again, as on SIGHUP; a bad one is logged and the running one stays."""
         self._tasks.spawn(self.configuration.try_reload(), "reload")
+
+    def kill_all(self) -> None:
+        """Take every candidate out, as on SIGUSR1: the way that needs no network and no token."""
+        for name in self.switchboard.judges:
+            fallen = self.switchboard.trip(name, OPERATOR, OPERATOR, "signal SIGUSR1")
+            self._tasks.spawn(self.switchboard.settle(fallen), f"trip of {name}")
 
     def _tell_ready(self, listening: socket.socket) -> None:
         host, port = listening.getsockname()[:2]
@@ -276,9 +391,15 @@ async def serve(settings: Settings, invocation: Invocation) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, control.stop)
     loop.add_signal_handler(signal.SIGHUP, control.reload)
+    loop.add_signal_handler(signal.SIGUSR1, control.kill_all)
     if _is_pipe(0):
         await loop.connect_read_pipe(lambda: _Parent(control.stop), sys.stdin)
     await control.run(listening)
+
+
+def _replica(settings: Settings) -> str:
+    """Whose states and sequences are kept: in a file of SQLite there is nobody else."""
+    return "" if settings.database.startswith("sqlite:") else named(settings)
 
 
 def _is_pipe(descriptor: int) -> bool:

@@ -23,6 +23,7 @@ class EndpointRecord(msgspec.Struct, frozen=True):
             endpoint was re-armed afterwards and this evidence is void.
         guards: the guards' own dump.
         tally: judged, flips, faults, stale.
+        log: what is to survive of this replica's side of the shared evidence log.
         cohorts, paths: where divergence concentrates, as `Cohorts.keep` and `PathNoise.dump` give it.
     """
 
@@ -38,6 +39,7 @@ class EndpointRecord(msgspec.Struct, frozen=True):
     last_trip: Trip | None = None
     cohorts: bytes = b""
     paths: bytes = b""
+    log: bytes = b""
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -47,6 +49,8 @@ _decoder = msgspec.msgpack.Decoder(EndpointRecord)
 def flags(settings: Settings) -> str:
     """The name under which the last good flag document is kept: a document is good for its source only."""
     server = settings.unleash
+    if settings.openfeature is not None:
+        return f"{FLAGS}:openfeature"  # nothing is ever kept there: its answers are not a document
     return FLAGS if server is None else f"{FLAGS}:{server.url} {server.environment} {server.project}"
 
 

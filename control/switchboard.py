@@ -14,9 +14,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import partial
+
+import msgspec
 
 from control import records
+from control.audit_recorder import Recorder, numbers
 from control.clock import Clock, iso
 from control.events import Events
 from control.generations import Generations
@@ -24,17 +28,22 @@ from control.judge import Judge
 from control.keeper import Keeper, Kept
 from control.link import Link
 from control.log import note
+from control.references import References
+from control.sharing import Alone, Sharing
 from control.tallies import Tallies
-from control.trip import OPERATOR, Fallen, Settled, story
+from control.trip import OPERATOR, Fallen, Settled, cause, story
 from domain.errors import PointsmanError, StaleRearm, StateUnavailable
 from domain.kill import Clearance, Kill
 from domain.routing import Mode
 from domain.snapshot import Endpoint, Snapshot
 from gates import plan
 from killswitch.guards import GuardReport
+from killswitch.replication import Copy, News, by_endpoint
 from killswitch.state import KillState
+from killswitch.stores.database import keep_clearance
+from routing.rollout import own_weight
 from settings import snapshot as snapshots
-from settings.schema import EndpointSettings, Settings
+from settings.schema import DRIVEN_BY_UNLEASH, EndpointSettings, Settings
 from shadow.tasks import Tasks
 
 NO_FLAGS = b'{"version":1,"features":[]}'
@@ -50,7 +59,8 @@ class UnknownEndpoint(PointsmanError):  # noqa: N818 - what was found, not a mis
 class Switchboard:
     """Kill states, judges, flags and configuration; every change of them makes a new snapshot.
 
-    `unreadable` says why the kept state is unknown, None once it was read.
+    `unreadable` says why the kept state is unknown, None once it was read; `sharing` is the way to the other
+    replicas.
     """
 
     def __init__(
@@ -63,8 +73,13 @@ class Switchboard:
         tallies: Tallies,
         clock: Clock,
         tasks: Tasks,
+        recorder: Recorder,
+        references: References,
     ) -> None:
-        """Raises ConfigError when an endpoint's comparison or guards make no sense."""
+        """`references`: what the drift of each endpoint's requests is measured against, where files say so.
+
+        Raises ConfigError when an endpoint's comparison or guards make no sense.
+        """
         self.settings = settings
         self.unreadable: str | None = "the kept state is not read yet"
         self.flags = NO_FLAGS
@@ -73,13 +88,16 @@ class Switchboard:
         self.keeper = keeper
         self.events = events
         self.tallies = tallies
+        self.recorder = recorder
+        self.sharing: Sharing = Alone()
         self._clock = clock
         self._tasks = tasks
         self._changing = asyncio.Lock()
         self._reserving = False
         self._changed: set[str] = set()
-        self._kill_states: dict[str, KillState] = {}
-        self.judges = {one.name: self._judge(one) for one in settings.endpoints}
+        self._copies: dict[str, Copy] = {}
+        self.kept_logs: dict[str, bytes] = {}
+        self.judges = {one.name: self._judge(one, references) for one in settings.endpoints}
         self.snapshot = self._build(0)
         _tell_inert(settings)
 
@@ -93,7 +111,16 @@ class Switchboard:
 
     def kill_state(self, name: str) -> KillState:
         """The kills and clearances of the endpoint `name`."""
-        return self._kill_states.get(name, KillState())
+        return self.copy(name).state
+
+    def copy(self, name: str) -> Copy:
+        """The same with what it takes to hand them on."""
+        return self._copies.get(name, Copy())
+
+    @property
+    def killable(self) -> tuple[str, ...]:
+        """The endpoints that have a switch: those configured, and those that were and have kills."""
+        return tuple(sorted(self.judges.keys() | self._copies.keys()))
 
     def tripped(self, name: str) -> bool:
         """Whether the candidate of `name` is out."""
@@ -103,11 +130,9 @@ class Switchboard:
 
     def restore(self, kept: Kept) -> None:
         """Go on from what an earlier life kept."""
-        for kill in kept.kills:
-            self._kill_states[kill.endpoint] = self.kill_state(kill.endpoint).kill(kill)
-        for one in kept.clearances:
-            cleared = KillState(cleared=one.ids)
-            self._kill_states[one.endpoint] = self.kill_state(one.endpoint).merge(cleared)
+        for name, copy in by_endpoint(kept.kills, kept.clearances).items():
+            mine = self.copy(name)
+            self._copies[name] = Copy(mine.state.merge(copy.state), mine.clearances | copy.clearances)
         for name, judge in self.judges.items():
             state = kept.states.get(records.name(name))
             if state is not None:
@@ -115,6 +140,7 @@ class Switchboard:
             judge.evidence_since = max(1, judge.evidence_since)
         self.unreadable = None
         self.publish()
+        self._observe("endpoint.restored", "process")
         for name, judge in self.judges.items():
             breach = judge.guards.breach
             if breach is not None and not self.tripped(name):
@@ -123,7 +149,9 @@ class Switchboard:
     def _restore_judge(self, name: str, judge: Judge, state: bytes) -> None:
         judge.evidence_since = self.generations.last + 1
         try:
-            anew = judge.restore(records.decode(state), len(self.kill_state(name).cleared))
+            record = records.decode(state)
+            self.kept_logs[name] = record.log
+            anew = judge.restore(record, len(self.kill_state(name).cleared))
         except ValueError as error:
             judge.progress = plan.rearmed(judge.settings.plan, self._clock.wall())
             anew = str(error)
@@ -138,6 +166,7 @@ class Switchboard:
         for name, judge in self.judges.items():
             if records.name(name) in changed:
                 record = judge.record(len(self.kill_state(name).cleared))
+                record = msgspec.structs.replace(record, log=self.sharing.kept(name))
                 states[records.name(name)] = records.encode(record)
         return states
 
@@ -174,14 +203,26 @@ class Switchboard:
 
     def _build(self, generation: int) -> Snapshot:
         endpoints = tuple(self._endpoint(one) for one in self.settings.endpoints)
-        return Snapshot(generation, endpoints, self.flags, self.settings.digest)
+        settings = self.settings
+        return Snapshot(
+            generation,
+            endpoints,
+            self.flags,
+            settings.digest,
+            snapshots.lookup(settings),
+            settings.environment,
+            settings.app_name,
+        )
 
     def _endpoint(self, settings: EndpointSettings) -> Endpoint:
         if settings.candidate is None or self.tripped(settings.name):
             tripped = self.tripped(settings.name)
             return snapshots.endpoint(settings, mode=Mode.SHADOW, weight=0, tripped=tripped)
         stage = self.judges[settings.name].stage
-        return snapshots.endpoint(settings, mode=stage.mode, weight=stage.weight, tripped=False)
+        weight = stage.weight
+        if weight and settings.drive == DRIVEN_BY_UNLEASH and settings.flag is not None:
+            weight = own_weight(self.flags, settings.flag, weight)
+        return snapshots.endpoint(settings, mode=stage.mode, weight=weight, tripped=False)
 
     async def _reserve(self) -> None:
         try:
@@ -196,15 +237,26 @@ class Switchboard:
     # Out.
 
     def trip(
-        self, name: str, actor: str, cause: str, reason: str, breach: GuardReport | None = None
+        self,
+        name: str,
+        actor: str,
+        cause: str,
+        reason: str,
+        breach: GuardReport | None = None,
+        made: tuple[str, float] | None = None,
     ) -> Fallen:
-        """Take the candidate of `name` out, now. Follow with `settle`. Raises UnknownEndpoint."""
+        """Take the candidate of `name` out, now. Follow with `settle`. Raises UnknownEndpoint.
+
+        `made`: id and wall time of the kill, where several replicas find the same breach by themselves.
+        """
         began, at = self._clock.monotonic(), self._clock.wall()
         judge = self.judge(name)
         first = not self.tripped(name)
-        kill = Kill(str(uuid.uuid4()), name, actor, reason, at, judge.candidate)
-        self._kill_states[name] = self.kill_state(name).kill(kill)
+        unique, at = made or (str(uuid.uuid4()), at)
+        kill = Kill(unique, name, actor, reason, at, judge.candidate)
+        self._copies[name], _ = self.copy(name).killed(kill)
         generation = self.publish().generation
+        self.recorder.tripped(kill, cause, None if breach is None else numbers(breach))
         if first:
             judge.evidence_since = generation
             judge.last_trip = story(kill, cause, generation, self._clock.wall(), judge.last_served_at, breach)
@@ -213,10 +265,12 @@ class Switchboard:
         return Fallen(kill, generation, cause, began, first)
 
     async def settle(self, fallen: Fallen) -> Settled:
-        """Make the kill durable while the workers confirm it, then tell about it."""
+        """Make the kill durable, and known to the other replicas, while the workers confirm it; then tell."""
         kill = fallen.kill
-        durable, confirmed_at = await asyncio.gather(
-            self.keeper.keep_kill(kill), self.link.confirmed(fallen.generation)
+        shared, durable, confirmed_at = await asyncio.gather(
+            self.sharing.tell(kill.endpoint, News(kills=frozenset((kill,)))),
+            self.keeper.keep_kill(kill),
+            self.link.confirmed(fallen.generation),
         )
         after = None if confirmed_at is None else max(0.0, confirmed_at - fallen.began)
         if fallen.first:
@@ -227,6 +281,7 @@ class Switchboard:
             None if after is None else after * 1000,
             len(self.link.workers),
             durable,
+            shared,
         )
         note(
             log, logging.WARNING, "kill", endpoint=kill.endpoint, kill=kill.id, actor=kill.actor,
@@ -261,10 +316,10 @@ class Switchboard:
         if trip is not None and trip.kill == kill and trip.recovery is not None:
             self.tallies.recovery_seconds.of(judge.settings.name, "breach").add(trip.recovery)
 
-    def breached(self, name: str, breach: GuardReport) -> None:
-        """A guard failed: take the candidate out."""
+    def breached(self, name: str, breach: GuardReport, made: tuple[str, float] | None = None) -> None:
+        """A guard failed: take the candidate out; `made` as for `trip`."""
         guard = f"guard:{breach.guard}"
-        fallen = self.trip(name, guard, guard, breach.sentence, breach)
+        fallen = self.trip(name, guard, guard, breach.sentence, breach, made)
         self._tasks.spawn(self.settle(fallen), f"trip of {name}")
 
     async def kill(self, name: str, reason: str) -> Settled:
@@ -283,17 +338,27 @@ class Switchboard:
         async with self._changing:
             if self.unreadable is not None:
                 raise StateUnavailable(self.unreadable)
-            self.kill_state(name).rearm(seen)
-            clearance = Clearance(name, seen, OPERATOR, reason, self._clock.wall())
-            await self.keeper.keep_clearance(clearance)
-            state = self.kill_state(name).merge(KillState(cleared=seen))
-            self._kill_states[name] = state
+            clearance = self.copy(name).rearming(Clearance(name, seen, OPERATOR, reason, self._clock.wall()))
+            guards = {one.guard: numbers(one) for one in self.judge(name).reports()}
+            await self.sharing.rearm(clearance)
+            try:
+                await self.recorder.together(
+                    lambda on: keep_clearance(on, clearance), self.recorder.rearmed(clearance, guards)
+                )
+            except StateUnavailable as error:
+                if self.sharing.alone:
+                    raise
+                raise StateUnavailable(
+                    "cleared for all replicas, but not durable here, so that the candidate stays out "
+                    f"at this one until it is: {error}"
+                ) from error
+            self._copies[name] = self.copy(name).kept(clearance)
             self.touch(name)
+            state = self.kill_state(name)
             if state.tripped:
                 newer = ", ".join(kill.id for kill in state.uncleared)
                 raise StaleRearm(f"killed again meanwhile ({newer}): the candidate stays out")
-            self.judge(name).rearm(self.generations.last + 1)
-            generation = self.publish().generation
+            generation = self._begin_again(name)
         note(
             log,
             logging.WARNING,
@@ -306,6 +371,103 @@ class Switchboard:
         told = {"endpoint": name, "cleared": sorted(seen), "reason": reason, "generation": generation}
         self.events.tell("rearm", told)
         return seen, generation
+
+    def _begin_again(self, name: str) -> int:
+        """The candidate of `name` is in again, from shadow; answers the generation."""
+        self.judge(name).rearm(self.generations.last + 1)
+        generation = self.publish().generation
+        self._observe("release.restarted", "process")
+        return generation
+
+    def _observe(
+        self, action: str, actor: str, evidence: Mapping[str, Mapping[str, object]] | None = None
+    ) -> None:
+        """Record what is another state of an endpoint than was recorded last."""
+        self.recorder.observe(action, self.settings, self.judges, self.flags, actor=actor, evidence=evidence)
+
+    # What other replicas say.
+
+    def hear(self, name: str, news: News) -> None:
+        """Kills are in force at once, clearances as soon as they are on disk."""
+        tripped = self.tripped(name)
+        self._copies[name], kills, clearances = self.copy(name).heard(news)
+        if kills and not tripped and self.tripped(name) and name in self.judges:
+            self._fall(name)
+        for kill in kills:
+            self.recorder.tripped(kill, cause(kill), None, heard=True)
+            self._tasks.spawn(self.keeper.keep_kill(kill), f"keep kill {kill.id}")
+        if clearances:
+            self._tasks.spawn(self._hear_clearances(name, clearances), f"clearances of {name}")
+
+    def adopted(self, name: str) -> None:
+        """The evidence of `name` was replaced by what all replicas have agreed on."""
+        judge = self.judges[name]
+        self.touch(name)
+        if self.tripped(name):
+            return
+        if judge.guards.breach is not None:
+            self.breached(name, judge.guards.breach)
+        elif self.snapshot.endpoint(name) != self._endpoint(judge.settings):
+            self.publish()
+
+    def _fall(self, name: str) -> None:
+        """The candidate of `name` is out because another replica killed it."""
+        began = self._clock.monotonic()
+        kill = self.kill_state(name).uncleared[0]
+        judge = self.judges[name]
+        generation = self.publish().generation
+        judge.evidence_since = generation
+        served_at, now = judge.last_served_at, self._clock.wall()
+        judge.last_trip = story(kill, cause(kill), generation, now, served_at, None)
+        self.touch(name)
+        self._tasks.spawn(self._fallen(kill, generation, began), f"trip of {name}")
+
+    async def _fallen(self, kill: Kill, generation: int, began: float) -> None:
+        confirmed_at = await self.link.confirmed(generation)
+        if confirmed_at is not None:
+            elapsed = max(0.0, self._clock.wall() - kill.at)
+            self.tallies.fanout_seconds.of(kill.endpoint).add(elapsed)
+            judge, after = self.judges.get(kill.endpoint), max(0.0, confirmed_at - began)
+            if judge is not None and judge.last_trip is not None and judge.last_trip.kill == kill.id:
+                judge.last_trip = judge.last_trip.confirmed(after)
+        told: dict[str, object] = {
+            "endpoint": kill.endpoint, "kill": kill.id, "actor": kill.actor, "cause": cause(kill),
+            "reason": kill.reason, "at": iso(kill.at), "version": kill.version, "generation": generation,
+            "confirmed_ms": None if confirmed_at is None else max(0.0, confirmed_at - began) * 1000,
+            "heard": True,
+        }  # fmt: skip
+        note(log, logging.WARNING, "kill", **told)
+        self.events.tell("trip", told)
+
+    async def _hear_clearances(self, name: str, clearances: Iterable[Clearance]) -> None:
+        async with self._changing:
+            fresh = [one for one in clearances if not one.ids <= self.kill_state(name).cleared]
+            kept: list[Clearance] = []
+            for one in sorted(fresh, key=lambda one: one.at):
+                try:
+                    await self.recorder.together(
+                        partial(keep_clearance, clearance=one), self.recorder.rearmed(one)
+                    )
+                except StateUnavailable:
+                    break  # counted and logged by the keeper; the next round brings the rest again
+                self._copies[name] = self.copy(name).kept(one)
+                kept.append(one)
+            if not kept or name not in self.judges:
+                return
+            self.touch(name)
+            if self.tripped(name):
+                return
+            generation = self._begin_again(name)
+        told: dict[str, object] = {
+            "endpoint": name, "cleared": sorted(frozenset().union(*(one.ids for one in kept))),
+            "reason": kept[-1].reason, "generation": generation, "heard": True,
+        }  # fmt: skip
+        note(log, logging.WARNING, "rearm", **told)
+        self.events.tell("rearm", told)
+
+    def _may_move(self) -> bool:
+        """A release takes no step that could not be recorded."""
+        return self.recorder.failure is None
 
     # Everything else that changes.
 
@@ -320,6 +482,8 @@ class Switchboard:
         }  # fmt: skip
         note(log, logging.INFO, "stage", **told)
         self.events.tell("stage", told)
+        reports = {one.guard: numbers(one) for one in judge.reports()}
+        self._observe("stage.moved", "plan", {name: reports})
 
     def expose(self, flags: bytes) -> int:
         """Serve from the flag document `flags`; answers the generation."""
@@ -329,13 +493,25 @@ class Switchboard:
             generation = self.publish().generation
             note(log, logging.INFO, "flags", bytes=len(flags), generation=generation)
             self.events.tell("flags", {"generation": generation})
+            self._observe("flag.changed", "flags")
         return self.snapshot.generation
 
-    async def reconfigure(self, settings: Settings) -> int:
-        """Serve from `settings`; answers the generation. Nothing has changed when it raises ConfigError."""
+    async def reconfigure(self, settings: Settings, references: References) -> int:
+        """Serve from `settings`; answers the generation.
+
+        Nothing has changed when it raises ConfigError, or StateUnavailable: it could not be recorded.
+        """
         async with self._changing:
-            judges = {one.name: self._succeeding(one) for one in settings.endpoints}
+            judges = {one.name: self._succeeding(one, references)[0] for one in settings.endpoints}
+            await self._record_configuration(settings, judges)
+            # Evidence has come in meanwhile: it is taken over as it is now.
+            judges = {}
+            for one in settings.endpoints:
+                judges[one.name], anew = self._succeeding(one, references)
+                if anew is not None:
+                    note(log, logging.WARNING, "evidence starts anew", endpoint=one.name, reason=anew)
             before, self.settings, self.judges = self.settings, settings, judges
+            self._observe("endpoint.configured", "process")
             _tell_inert(settings)
             self.touch_again(map(records.name, judges))
             generation = self.publish().generation
@@ -344,19 +520,25 @@ class Switchboard:
         self.events.tell("config", told)
         return generation
 
-    def _succeeding(self, settings: EndpointSettings) -> Judge:
+    async def _record_configuration(self, settings: Settings, judges: Mapping[str, Judge]) -> None:
+        recorder = self.recorder
+        loaded, text = recorder.configured(self.settings, settings, OPERATOR)
+        changed = recorder.changes("endpoint.configured", settings, judges, self.flags, actor=OPERATOR)
+        await recorder.together(lambda on: None, loaded, *changed, text=text)
+        recorder.seen(changed)
+
+    def _succeeding(self, settings: EndpointSettings, references: References) -> tuple[Judge, str | None]:
+        """The judge under `settings`, and why its evidence starts anew, if it does."""
         earlier = self.judges.get(settings.name)
         if earlier is not None and earlier.settings == settings:
-            return earlier
-        judge = self._judge(settings)
-        if earlier is not None:
-            anew = judge.succeed(earlier)
-            if anew is not None:
-                note(log, logging.WARNING, "evidence starts anew", endpoint=settings.name, reason=anew)
-        return judge
+            return earlier, None
+        judge = self._judge(settings, references)
+        return judge, None if earlier is None else judge.succeed(earlier)
 
-    def _judge(self, settings: EndpointSettings) -> Judge:
-        judge = Judge(settings, self.tallies, self._clock, self.generations.last + 1)
+    def _judge(self, settings: EndpointSettings, references: References) -> Judge:
+        profile = references.get(settings.name, ())
+        judge = Judge(settings, self.tallies, self._clock, self.generations.last + 1, profile)
+        judge.may_move = self._may_move
         self.tallies.know(settings.name, (settings.incumbent.name, judge.candidate))
         versions = (settings.incumbent, settings.candidate)
         self.tallies.know_servers(str(one) for version in versions if version for one in version.upstreams)

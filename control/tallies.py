@@ -104,6 +104,7 @@ class Tallies:
         self.unread: Counter[Key] = Counter()
         self.trips: Counter[Key] = Counter()
         self.trip_seconds = Histograms(TRIP_BOUNDS)
+        self.fanout_seconds = Histograms(TRIP_BOUNDS)
         self.recovery_seconds = Histograms(RECOVERY_BOUNDS)
         self.task_failures: Counter[str] = Counter()
         self.label_delays = Histograms(DELAY_BOUNDS)

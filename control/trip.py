@@ -79,13 +79,24 @@ class Fallen:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """A kill once workers and disk were asked. `confirmed_ms` is None when a worker did not answer."""
+    """A kill once workers, disk and the other replicas were asked.
+
+    `confirmed_ms` is None when a worker did not answer; `shared` says whether the shared state has the kill,
+    None where nothing is shared.
+    """
 
     kill: Kill
     generation: int
     confirmed_ms: float | None
     workers: int
     durable: bool
+    shared: bool | None = None
+
+
+def cause(kill: Kill) -> str:
+    """What a kill that was heard of is counted under: as `Trip.cause`, by who killed."""
+    kind = kill.actor.partition(":")[0]
+    return {"guard": kill.actor, "breaker": BREAKER}.get(kind, OPERATOR)
 
 
 def story(

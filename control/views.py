@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import heapq
 import math
+import operator
 
 from comparators.comparison import Comparison
 from comparators.path_noise import PathFinding, PathNoise, Rate
+from control import lineage_view
 from control.clock import iso, iso_or_none
 from control.cohorts import CohortFinding
 from control.differences import differences
 from control.judge import Judge
-from control.showcase import LONGEST_BODY, Shown
+from control.lineage import Held, LineageDesk
+from control.showcase import BY_GUARD, LONGEST_BODY, Shown
 from control.switchboard import Switchboard
 from control.trip import Trip
 from domain.observation import Observation
-from domain.routing import Version
+from domain.routing import Arm, Version
 from killswitch.guards import GuardReport
 
 MOST_EVIDENCE = 1e300
+WORST = 3
 MOST_SHOWN = 20
-"""Cohorts, and paths."""
+"""Cohorts, paths and features."""
 
 
-def endpoint(switchboard: Switchboard, name: str, shed: int) -> dict[str, object]:
+def endpoint(switchboard: Switchboard, name: str, shed: int, lineage: LineageDesk) -> dict[str, object]:
     """The endpoint `name`, as in docs/admin-api.md; `shed` counts pairs lost to the backlog.
 
     Raises UnknownEndpoint.
@@ -34,15 +39,23 @@ def endpoint(switchboard: Switchboard, name: str, shed: int) -> dict[str, object
         "path": settings.path,
         "protocol": settings.protocol,
         "flag": settings.flag,
-        "incumbent": _version(settings.incumbent),
-        "candidate": None if settings.candidate is None else _version(settings.candidate),
+        "incumbent": _version(settings.incumbent, lineage.of(name, Arm.INCUMBENT)),
+        "candidate": None
+        if settings.candidate is None
+        else _version(settings.candidate, lineage.of(name, Arm.CANDIDATE)),
         "switch": _switch(switchboard, judge),
         "release": _release(judge),
-        "guards": [_guard(report) for report in judge.reports()],
+        "guards": [{**_guard(report), "worst": _worst(judge, report.guard)} for report in judge.reports()],
         "verdict": judge.verdict.value,
         "warnings": list(judge.guards.clustering().warnings),
         "cohorts": [_cohort(one) for one in judge.cohorts.findings(MOST_SHOWN)],
         "paths": [] if judge.paths is None else [_path(one) for one in noisiest(judge.paths, MOST_SHOWN)],
+        "drift": [
+            {"feature": feature, "shift": shift}
+            for feature, shift in heapq.nlargest(
+                MOST_SHOWN, judge.guards.drifts().items(), key=operator.itemgetter(1)
+            )
+        ],
         "accuracy": [
             {
                 "cohort": cohort,
@@ -160,6 +173,13 @@ def _guard(report: GuardReport) -> dict[str, object]:
     }
 
 
+def _worst(judge: Judge, guard: str) -> list[str]:
+    """The request ids of the worst pairs by what the guard watches; none where it does not speak of pairs."""
+    measure = BY_GUARD.get(guard)
+    found = [] if measure is None else judge.showcase.worst(WORST, measure)
+    return [shown.judged.pair.request_id for shown in found]
+
+
 def _cohort(found: CohortFinding) -> dict[str, object]:
     return {
         "cohort": found.cohort,
@@ -211,8 +231,9 @@ def _trip(trip: Trip) -> dict[str, object]:
     }
 
 
-def _version(version: Version) -> dict[str, object]:
-    return {"version": version.name, "urls": [str(one) for one in version.upstreams]}
+def _version(version: Version, held: Held) -> dict[str, object]:
+    urls = [str(one) for one in version.upstreams]
+    return {"version": version.name, "urls": urls, "lineage": lineage_view.shown(held)}
 
 
 def _observation(comparison: Comparison, one: Observation, length: int) -> dict[str, object]:

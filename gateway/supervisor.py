@@ -32,7 +32,7 @@ from gateway.handover import Handover
 from gateway.log import log, report
 from gateway.resident import raise_descriptor_limit
 from gateway.workers import Workers
-from settings.file import load
+from settings.file import identity, load
 from settings.schema import Settings
 from settings.snapshot import boot as boot_snapshot
 from settings.surroundings import demand
@@ -172,7 +172,7 @@ class Supervisor:
         files = [self._config]
         for certificate in self._settings.downstream.tls:
             files += [Path(certificate.certificate), Path(certificate.key)]
-        return [_identity(file) for file in files]
+        return [identity(file) for file in files]
 
     async def _reload(self) -> None:
         """SIGHUP: read everything again, and write on in new files of the old names."""
@@ -264,15 +264,6 @@ class Supervisor:
         await self._workers.end()
         if self._control is not None:
             await end([self._control], CONTROL_GRACE)
-
-
-def _identity(path: Path) -> tuple[int, ...] | None:
-    """What changes when the file does; None while it is not there."""
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 async def supervise(config: Path, workers: int | None, *, held: bool = False) -> None:

@@ -16,6 +16,7 @@ MOST_VALUES = 50_000
 _MOST_CHARACTERS = 1024 * 1024
 _WIDEST_INTEGER = 63
 _LONGEST_SHOWN = 80
+_PASSWORD = re.compile(r"password=[^&]*", re.IGNORECASE)
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
@@ -89,6 +90,7 @@ def shown(value: object) -> object:
     if isinstance(value, str):
         start, end = value.find("://"), value.rfind("@")
         text = f"{value[:start]}://***{value[end:]}" if 0 <= start < end else value
+        text = _PASSWORD.sub("password=***", text)
         return text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "…"
     if isinstance(value, dict):
         return "a mapping"

@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import re
 
-from domain.routing import FULL_WEIGHT
+from domain.routing import FULL_WEIGHT, Mode
 from domain.snapshot import ShadowLimits, UnitKind, UnitSource
 from settings import units, values
 from settings.compare import compare as comparison
-from settings.guards import LIMIT, guards
+from settings.gates import gates
+from settings.guards import guards
+from settings.reach import reachable
 from settings.reader import Section
-from settings.schema import CohortKind, CohortSource, EndpointSettings
+from settings.registries import RegistrySettings
+from settings.registry import lineage
+from settings.schema import (
+    DRIVEN_BY_PLAN,
+    DRIVEN_BY_UNLEASH,
+    CohortKind,
+    CohortSource,
+    EndpointSettings,
+    Stage,
+)
 from settings.stages import plan
 from settings.upstreams import version
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _FEATURE = re.compile(r"feature:([A-Za-z0-9_.-]{1,64})")
 _MOST_COHORTS = 16
+_PATIENCE = 604_800.0
 _CRON_FIELD = re.compile(r"(?:\*|[0-9A-Za-z]{1,3}(?:-[0-9A-Za-z]{1,3})?)(?:/[0-9]{1,2})?")
 _CRON_FIELDS = 5
 _RESERVED_CONTEXT = frozenset({"userId", "remoteAddress", "environment", "appName", "currentTime"})
@@ -30,10 +42,13 @@ def endpoint_name(value: object) -> str:
     raise ValueError("an endpoint's name is 1 to 64 letters, digits, _ . - and starts with a letter or digit")
 
 
-def endpoint(name: str, section: Section, *, has_flags: bool) -> EndpointSettings | None:
+def endpoint(
+    name: str, section: Section, registries: RegistrySettings, *, has_flags: bool
+) -> EndpointSettings | None:
     """The endpoint; None, with problems kept, when something is missing that has no default.
 
-    `has_flags` says whether there is a file or a server that a flag could stand in.
+    `registries` are those that its versions may refer to; `has_flags` says whether there is a file or a
+    server that a flag could stand in.
     """
     path = section.need("path", values.path, "the path that clients call, such as /v2/models/rain/infer")
     protocol = section.need("protocol", _PROTOCOL, "how payloads are written, such as v2 or json")
@@ -42,6 +57,8 @@ def endpoint(name: str, section: Section, *, has_flags: bool) -> EndpointSetting
     candidate_section = section.optional("candidate")
     incumbent = None if incumbent_section is None else version(incumbent_section)
     candidate = None if candidate_section is None else version(candidate_section)
+    incumbent_lineage = () if incumbent_section is None else lineage(incumbent_section, registries)
+    candidate_lineage = () if candidate_section is None else lineage(candidate_section, registries)
     if candidate_section and incumbent and candidate and candidate.name == incumbent.name:
         candidate_section.refuse("version", candidate.name, "name another version than the incumbent's")
     compare_section = section.required("compare", "how to compare, such as {kind: classification}")
@@ -60,11 +77,20 @@ def endpoint(name: str, section: Section, *, has_flags: bool) -> EndpointSetting
             "there are no flags: give flags.path or flags.unleash, or leave this out to expose everybody",
         )
     context = section.pairs("context", _context_field, values.header_name)
-    shadow = _shadow(section.section("shadow"), defaults)
-    mirrored = shadow.share > 0
-    watched = guards(section.section("guards"), noisy=mirrored and shadow.noise_share > 0, mirrored=mirrored)
+    mirroring, limits = section.section("shadow"), section.section("guards")
+    shadow = _shadow(mirroring, defaults)
     cohorts = _cohorts(section)
     stages = plan(section)
+    drive = section.take("drive", values.choice(DRIVEN_BY_PLAN, DRIVEN_BY_UNLEASH), DRIVEN_BY_PLAN)
+    mirrored = shadow.share > 0
+    paired = mirrored or any(stage.mode is Mode.GUARDED for stage in stages)
+    watched = guards(limits, noisy=paired and shadow.noise_share > 0, mirrored=mirrored)
+    reachable(mirroring, stages, watched)
+    if protocol == "openai" and watched.drift is not None:
+        limits.refuse("drift", limits.given("drift"), "a request for a text has no features; leave it out")
+    criteria = gates(section.section("gates"), protocol)
+    watch = section.take("watch", values.duration("0s", "365d"), 0.0)
+    patience = _patience(section, stages)
     _later(section)
     if path is None or protocol is None or unit is None or incumbent is None or compare is None:
         return None
@@ -87,6 +113,12 @@ def endpoint(name: str, section: Section, *, has_flags: bool) -> EndpointSetting
         guards=watched,
         plan=stages,
         cohorts=cohorts,
+        gates=criteria,
+        incumbent_lineage=incumbent_lineage,
+        candidate_lineage=candidate_lineage,
+        watch=watch,
+        patience=patience,
+        drive=drive,
     )
 
 
@@ -119,25 +151,21 @@ def _shadow(section: Section, defaults: ShadowLimits) -> ShadowLimits:
 
 def _later(section: Section) -> None:
     """What belongs to the contract but is not acted upon yet: validated, then noted as inert."""
-    section.take("watch", values.duration("0s", "365d"), 0.0)
-    gates = section.section("gates")
-    evaluation = gates.section("evaluation")
-    for key in ("data", "label", "metric"):
-        evaluation.take(key, values.text(), None)
-    evaluation.take("tolerance", LIMIT, None)
-    latency = gates.section("latency")
-    latency.take("p99", values.duration("1ms", "1h"), None)
-    latency.take("rps", values.number(0.001, 1e6), None)
-    latency.take("for", values.duration("1s", "7d"), None)
-    gates.section("memory").take("max", values.size("1B", "1000GiB"), None)
-    drift = gates.section("drift")
-    drift.take("against", values.text(), None)
-    drift.take("shift", LIMIT, None)
     drills = section.section("drills")
     drills.take("every", _cron, None)
     drills.take("environment", values.text(), None)
-    for key in ("gates", "watch", "drills"):
-        section.inert(key)
+    section.inert("drills")
+
+
+def _patience(section: Section, stages: tuple[Stage, ...]) -> float:
+    patience = section.take("patience", values.duration("1m", "365d"), _PATIENCE)
+    longest = max((stage.at_least for stage in stages), default=0.0)
+    if longest >= patience and section.holds("patience"):
+        lasts = (
+            f"a stage lasts {longest:g} s at least, so that the release would never finish: be more patient"
+        )
+        section.refuse("patience", section.given("patience"), lasts)
+    return max(patience, longest + _PATIENCE) if longest >= patience else patience
 
 
 def _cohorts(section: Section) -> tuple[CohortSource, ...]:

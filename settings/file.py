@@ -9,6 +9,7 @@ environment: what is in force is what stands in the file.
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 from pathlib import Path
@@ -26,6 +27,15 @@ LARGEST = 1024 * 1024
 _PREFIX = "tag:yaml.org,2002:"
 _TRUE = frozenset({"true", "True", "TRUE"})
 _MOST_DIGITS = 100
+
+
+def identity(path: Path) -> tuple[int, ...] | None:
+    """What changes when the file at `path` does; None while it is not there."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 class _Loader(yaml.SafeLoader):

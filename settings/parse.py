@@ -11,26 +11,25 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import json
-import re
 
 from domain.errors import ConfigError
 from settings import units, values
+from settings.audit import audit
 from settings.document import plain, shown
 from settings.downstream import downstream, listening
 from settings.endpoints import endpoint, endpoint_name
-from settings.flags import flags
+from settings.flags import FlagSource, flags
 from settings.reader import Ledger, Section
-from settings.schema import Address, EndpointSettings, Settings, UnixAddress
-
-DATABASE = "var/pointsman.db"
+from settings.registries import RegistrySettings
+from settings.registry import registry
+from settings.schema import DRIVEN_BY_UNLEASH, Address, EndpointSettings, Settings, UnixAddress
+from settings.sharing import sharing
+from settings.state import DATABASE, database
 
 _LISTEN: Address | UnixAddress = Address("127.0.0.1", 8080)
 _ADMIN = Address("127.0.0.1", 8081)
 _DRAIN = 30.0
 _WILDCARDS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, not listened on
-_SQLITE = "sqlite:///"
-_DATABASE = re.compile(r"sqlite:///([^?#:]*[^?#:/\s])")
-_MLFLOW = "this version does not speak to MLflow yet"
 
 
 def parse(document: object) -> Settings:
@@ -89,30 +88,37 @@ def _settings(ledger: Ledger, document: dict[str, object]) -> Settings:
     drain = root.take("drain", values.duration("0s", "1h"), _DRAIN)
     clients = downstream(root)
     state = root.section("state")
-    database = state.take("database", _database, DATABASE)
-    state.take("redis", values.never("this version shares no state between machines"), None)
+    durable = state.take("database", database, DATABASE)
+    shared = sharing(state)
+    signed = audit(root, durable)
     flag_section = root.section("flags")
-    flags_path, unleash = flags(flag_section)
-    _registry(root)
+    source = flags(flag_section)
+    known = registry(root)
     tokens = values.never("this version has no authentication and serves its admin API to loopback only")
     root.section("auth").take("tokens_file", tokens, None)
-    endpoints = _endpoints(
-        root, has_flags=flag_section.holds("path") or flag_section.given("source") == "unleash"
-    )
+    has_flags = source.path is not None or flag_section.given("source") in ("unleash", "openfeature")
+    endpoints = _endpoints(root, known, has_flags=has_flags)
+    _check_drives(ledger, endpoints, source)
     _check_addresses(root, listen, admin)
     return Settings(
         listen=listen,
         admin=admin,
         workers=workers,
-        database=database,
-        flags_path=flags_path,
+        database=durable,
+        sharing=shared,
+        flags_path=source.path,
         endpoints=endpoints,
         digest=digest(document),
         inert=tuple(ledger.inert),
         document=document,
         drain=drain,
         downstream=clients,
-        unleash=unleash,
+        unleash=source.unleash,
+        audit=signed,
+        openfeature=source.openfeature,
+        environment=source.environment,
+        app_name=source.app_name,
+        registry=known,
     )
 
 
@@ -133,6 +139,23 @@ def _in_loopback_network(host: str) -> bool:
         return False
 
 
+def _check_drives(ledger: Ledger, endpoints: tuple[EndpointSettings, ...], source: FlagSource) -> None:
+    """A plan can be driven in Unleash where its flag is there, a token may change it, and weights are its."""
+    for one in endpoints:
+        if one.drive != DRIVEN_BY_UNLEASH:
+            continue
+        path = f"endpoints.{one.name}.drive"
+        if one.flag is None or source.unleash is None:
+            ledger.report(path, one.drive, "needs flags.source: unleash, and the endpoint's flag")
+        elif source.unleash.admin_token_env is None:
+            ledger.report(path, one.drive, "needs flags.unleash.admin_token_env, to write the rollout")
+        for index, stage in enumerate(one.plan):
+            if stage.weight % 100:
+                given = f"{stage.weight / 100:g}%"
+                whole = "rollouts of Unleash are whole percentages, and drive is unleash: give a whole one"
+                ledger.report(f"endpoints.{one.name}.plan[{index}].weight", given, whole)
+
+
 def _check_addresses(root: Section, listen: Address | UnixAddress, admin: Address) -> None:
     if isinstance(listen, UnixAddress):
         return
@@ -142,31 +165,12 @@ def _check_addresses(root: Section, listen: Address | UnixAddress, admin: Addres
         root.refuse("admin", str(admin), f"the data plane listens on {listen}; use another port")
 
 
-def _database(value: object) -> str:
-    if not isinstance(value, str) or not value.startswith("sqlite:"):
-        raise ValueError(f"this version keeps its state in SQLite only: use {_SQLITE}{DATABASE}")
-    path = _DATABASE.fullmatch(value)
-    if path is None or not value.isprintable():
-        raise ValueError(
-            f"write {_SQLITE}relative/path.db or {_SQLITE}/absolute/path.db, without ':', '?' and '#': "
-            "kills are kept there, so that it has to be a file"
-        )
-    return path[1]
-
-
-def _registry(root: Section) -> None:
-    registry = root.section("registry")
-    registry.take("source", values.only(("file",), ("mlflow",), _MLFLOW), "file")
-    registry.take("path", values.text(1024), None)
-    root.inert("registry")
-
-
-def _endpoints(root: Section, *, has_flags: bool) -> tuple[EndpointSettings, ...]:
+def _endpoints(root: Section, known: RegistrySettings, *, has_flags: bool) -> tuple[EndpointSettings, ...]:
     if not root.holds("endpoints"):
         root.refuse("endpoints", None, "this key is required: the prediction services, by name")
     found: dict[str, EndpointSettings] = {}
     for name, section in root.named("endpoints", endpoint_name):
-        settings = endpoint(name, section, has_flags=has_flags)
+        settings = endpoint(name, section, known, has_flags=has_flags)
         if settings is None:
             continue
         if settings.path in found:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 
+from domain.reference import Reference
 from domain.routing import Mode, Version
 from domain.snapshot import ShadowLimits, UnitSource
+from settings.criteria import GateSettings
+from settings.registries import RegistrySettings
+from settings.shared import Sharing
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +185,13 @@ class ClassesGuard:
 
 @dataclass(frozen=True, slots=True)
 class DriftGuard:
+    """`reference`: path of the CSV or Parquet file that requests are compared with; None: they are compared
+    with the first `learn` requests of the release.
+    """
+
     shift: float
+    reference: str | None = None
+    learn: int = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,12 +262,18 @@ class CohortSource:
         return f"{self.kind.value}:{self.name}"
 
 
+DRIVEN_BY_PLAN, DRIVEN_BY_UNLEASH = "plan", "unleash"
+
+
 @dataclass(frozen=True, slots=True)
 class EndpointSettings:
     """One endpoint as configured.
 
     `protocol` is the payload protocol, such as v2 or json; `cohorts` say what divergence and accuracy are
-    broken down by.
+    broken down by. `watch`: seconds that the guards stay on after a promotion; `patience`: seconds that a
+    stage of a release may wait for evidence; `incumbent_lineage`, `candidate_lineage`: where it is written
+    what each version was made of; `drive`: whether the plan's weight is our own, or written to the flag's
+    rollout in Unleash.
     """
 
     name: str
@@ -278,6 +294,12 @@ class EndpointSettings:
     guards: GuardSettings = field(default_factory=GuardSettings)
     plan: tuple[Stage, ...] = (Stage(Mode.SHADOW),)
     cohorts: tuple[CohortSource, ...] = ()
+    gates: GateSettings = field(default_factory=GateSettings)
+    watch: float = 0.0
+    patience: float = 604_800.0
+    incumbent_lineage: tuple[Reference, ...] = ()
+    candidate_lineage: tuple[Reference, ...] = ()
+    drive: str = DRIVEN_BY_PLAN
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,13 +326,58 @@ class UnleashSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenFeatureSettings:
+    """A flag platform that is asked unit by unit. Secrets stand in the environment, never here.
+
+    Attributes:
+        provider: ofrep, flagd, launchdarkly, growthbook, or `module:function` that gives a provider.
+        url: the platform's API, without a slash at the end.
+        path: the flag file, for flagd.
+        token_env: the environment variable that holds the platform's key.
+        variant: the variant, or the text, that exposes; None: the flag is a boolean.
+        age: seconds that an answer may decide.
+        units: answers that a worker holds, and the control process.
+        timeout: seconds that a server has for one answer.
+    """
+
+    provider: str
+    url: str | None = None
+    path: str | None = None
+    token_env: str | None = None
+    variant: str | None = None
+    age: float = 60.0
+    units: int = 100_000
+    timeout: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class AuditSettings:
+    """How the audit chain is signed.
+
+    Attributes:
+        key: the file with the Ed25519 key, made when it is not there.
+        heads: the file that signed heads are appended to.
+        every: seconds between two heads; one is taken after 1000 records, too.
+    """
+
+    key: str
+    heads: str
+    every: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The whole configuration.
 
     Attributes:
-        database: path of the SQLite file, absolute or relative to the working directory.
+        database: URL of the durable database: `sqlite:///path` (absolute, or relative to the working
+            directory) or `postgresql://user@host/name`.
+        sharing: what is shared with other gateways, and this one's name among them.
         flags_path: the flag file in Unleash's format; None when flags come from elsewhere, or from nowhere.
         unleash: the Unleash server that flags come from; None when they do not.
+        openfeature: the platform that is asked for flags, unit by unit; None when there is none.
+        environment, app_name: what flags' constraints on them see; None: a field that is missing.
+        registry: where the lineage of versions is read from.
         digest: SHA-256 (hex) of the canonical configuration.
         inert: keys that are valid and accepted but that this version does not act upon yet.
         document: the effective configuration as given, for `GET /api/v1/config`.
@@ -328,6 +395,14 @@ class Settings:
     drain: float = 30.0
     downstream: Downstream = field(default_factory=Downstream)
     unleash: UnleashSettings | None = None
+    audit: AuditSettings = field(
+        default_factory=lambda: AuditSettings("var/pointsman-audit.key", "var/pointsman-audit-heads.jsonl")
+    )
+    openfeature: OpenFeatureSettings | None = None
+    environment: str | None = None
+    app_name: str | None = None
+    registry: RegistrySettings = field(default_factory=RegistrySettings)
+    sharing: Sharing = field(default_factory=Sharing)
 
     def endpoint(self, name: str) -> EndpointSettings:
         """The endpoint called `name`; KeyError when there is none."""

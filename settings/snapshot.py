@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict
 
 from domain.routing import Mode
-from domain.snapshot import Endpoint, Snapshot
+from domain.snapshot import Endpoint, Lookup, Snapshot
 from settings.schema import CohortKind, EndpointSettings, Settings
 
 
@@ -37,7 +38,8 @@ def endpoint(settings: EndpointSettings, *, mode: Mode, weight: int, tripped: bo
         max_in_flight=settings.max_in_flight,
         adaptive=settings.adaptive,
         cohorts=tuple(one.name for one in settings.cohorts if one.kind is CohortKind.HEADER),
-        keep_request=any(one.kind is CohortKind.FEATURE for one in settings.cohorts),
+        keep_request=settings.guards.drift is not None
+        or any(one.kind is CohortKind.FEATURE for one in settings.cohorts),
         protocol=settings.protocol,
         compare=_comparison(settings),
     )
@@ -46,7 +48,24 @@ def endpoint(settings: EndpointSettings, *, mode: Mode, weight: int, tripped: bo
 def boot(settings: Settings) -> Snapshot:
     """What a worker serves before it has heard from the control process: generation 0, incumbents only."""
     endpoints = tuple(endpoint(one, mode=Mode.SHADOW, weight=0, tripped=True) for one in settings.endpoints)
-    return Snapshot(0, endpoints, config_digest=settings.digest)
+    return Snapshot(
+        0,
+        endpoints,
+        config_digest=settings.digest,
+        lookup=lookup(settings),
+        environment=settings.environment,
+        app_name=settings.app_name,
+    )
+
+
+def lookup(settings: Settings) -> Lookup | None:
+    """In which bounds workers look units up; None where they decide by a flag document."""
+    platform = settings.openfeature
+    if platform is None:
+        return None
+    whole = repr((platform, settings.environment, settings.app_name))
+    source = f"{platform.provider} {hashlib.sha256(whole.encode()).hexdigest()[:16]}"
+    return Lookup(source, platform.age, platform.units)
 
 
 def _comparison(settings: EndpointSettings) -> bytes:

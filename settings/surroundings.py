@@ -7,19 +7,47 @@ secret is never part of an error.
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 from collections.abc import Mapping
 
 from domain.errors import ConfigError
-from settings.schema import Settings, UnleashSettings
+from settings import sharing
+from settings.registries import RegistryServer, RegistrySettings
+from settings.schema import EndpointSettings, OpenFeatureSettings, Settings, UnleashSettings
+from settings.shared import RedisSettings
+from settings.state import POSTGRES, named_files
 
 _TOKEN = re.compile(r"[^:\s]+:(?P<environment>[^.\s]+)\.[^\s]+")
 _HEADER_VALUE = re.compile(r"[!-~]{1,1024}")
 _SDK = "UnleashClient"
+_REDIS = "redis"
+_POSTGRES = ("asyncpg", "greenlet")
+_PARQUET = "pyarrow"
+_DELTA = "deltalake"
+_METRICS = "sklearn"
+_PROVIDERS = {
+    "ofrep": (),
+    "flagd": ("openfeature", "openfeature.contrib.provider.flagd"),
+    "launchdarkly": ("openfeature", "ld_openfeature"),
+    "growthbook": ("openfeature", "growthbook_openfeature_provider"),
+}
 
 
 def demand(settings: Settings, environment: Mapping[str, str]) -> None:
-    """Raises ConfigError when a secret that `settings` name, or a package that they need, is missing."""
+    """Raises ConfigError when a secret, a file or a package that `settings` need is missing."""
+    for endpoint in settings.endpoints:
+        drift = endpoint.guards.drift
+        if drift is not None and drift.reference is not None:
+            table(f"endpoints.{endpoint.name}.guards.drift.reference", drift.reference)
+        gates(endpoint)
+    if settings.database.startswith(POSTGRES):
+        database_server(settings.database)
+    if settings.sharing.redis is not None:
+        shared_state(settings.sharing.redis, environment)
+    registries(settings.registry, environment)
+    if settings.openfeature is not None:
+        platform(settings.openfeature, environment)
     server = settings.unleash
     if server is None:
         return
@@ -27,6 +55,95 @@ def demand(settings: Settings, environment: Mapping[str, str]) -> None:
     admin_token(server, environment)
     if importlib.util.find_spec(_SDK) is None:
         raise ConfigError("flags.source", "unleash", "install it with pip install 'pointsman[unleash]'")
+
+
+def gates(endpoint: EndpointSettings) -> None:
+    """Raises ConfigError when a package that a gate of `endpoint` needs is missing."""
+    evaluation, drift = endpoint.gates.evaluation, endpoint.gates.drift
+    where = f"endpoints.{endpoint.name}.gates"
+    install = "with pip install 'pointsman[gates]'"
+    if evaluation is not None and importlib.util.find_spec(_METRICS) is None:
+        key, allowed = f"{where}.evaluation.metric", f"metrics are scikit-learn's: install it {install}"
+        raise ConfigError(key, evaluation.metric, allowed)
+    named = {
+        "evaluation.data": None if evaluation is None else evaluation.data,
+        "drift.data": None if drift is None else drift.data,
+        "drift.against": None if drift is None else drift.against,
+    }
+    for key, path in named.items():
+        parquet = path is not None and path.endswith((".parquet", ".pq"))
+        if parquet and importlib.util.find_spec(_PARQUET) is None:
+            raise ConfigError(f"{where}.{key}", path, f"install what reads Parquet {install}")
+
+
+def database_server(url: str) -> None:
+    """Raises ConfigError when a file that the URL names cannot be used, or the package is missing."""
+    for parameter, path in named_files(url):
+        if not (os.path.isfile(path) and os.access(path, os.R_OK)):
+            allowed = f"name a file that this user may read; {parameter} is relative to the working directory"
+            raise ConfigError("state.database", path, allowed)
+        if parameter == "passfile" and os.stat(path).st_mode & 0o077:
+            allowed = "others may read the file of passwords, so that it would not be used: chmod 600"
+            raise ConfigError("state.database", path, allowed)
+    if any(importlib.util.find_spec(package) is None for package in _POSTGRES):
+        raise ConfigError("state.database", POSTGRES, "install it with pip install 'pointsman[postgres]'")
+
+
+def shared_state(redis: RedisSettings, environment: Mapping[str, str]) -> None:
+    """Raises ConfigError when the password, the file of authorities, or the package is missing."""
+    sharing.password(redis, environment)
+    if redis.ca is not None and not (os.path.isfile(redis.ca) and os.access(redis.ca, os.R_OK)):
+        raise ConfigError("state.redis_ca", redis.ca, "name a PEM file that this user may read")
+    if importlib.util.find_spec(_REDIS) is None:
+        raise ConfigError("state.redis", str(redis), "install it with pip install 'pointsman[redis]'")
+
+
+def registries(registry: RegistrySettings, environment: Mapping[str, str]) -> None:
+    """Raises ConfigError when a token, or the package for tables, is missing."""
+    for name, server in (
+        ("mlflow", registry.mlflow),
+        ("huggingface", registry.huggingface),
+        ("wandb", registry.wandb),
+    ):
+        if server is not None:
+            registry_token(name, server, environment)
+    if registry.delta and importlib.util.find_spec(_DELTA) is None:
+        raise ConfigError(
+            "registry.delta.tables", dict(registry.delta), "install it with pip install 'pointsman[delta]'"
+        )
+
+
+def registry_token(name: str, server: RegistryServer, environment: Mapping[str, str]) -> str | None:
+    """The token or password for `registry.NAME`, None when none is configured. Raises ConfigError."""
+    if server.token_env is None:
+        return None
+    return _secret(f"registry.{name}.token_env", server.token_env, environment)
+
+
+def table(key: str, path: str) -> None:
+    """Raises ConfigError when the CSV or Parquet file at `path`, named by `key`, cannot be read here."""
+    if not os.path.isfile(path):
+        raise ConfigError(key, path, "there is no such file; paths are relative to the working directory")
+    if not os.access(path, os.R_OK):
+        raise ConfigError(key, path, "the file may not be read by this user")
+    if path.endswith((".parquet", ".pq")) and importlib.util.find_spec(_PARQUET) is None:
+        raise ConfigError(key, path, "install what reads Parquet with pip install 'pointsman[gates]'")
+
+
+def platform(flags: OpenFeatureSettings, environment: Mapping[str, str]) -> None:
+    """Raises ConfigError when the key of the flag platform, or the package that asks it, is missing."""
+    platform_token(flags, environment)
+    for package in _PROVIDERS.get(flags.provider, ("openfeature",)):
+        if not _is_there(package):
+            install = "install it with pip install 'pointsman[openfeature]'"
+            raise ConfigError("flags.openfeature.provider", flags.provider, f"{install} (no {package})")
+
+
+def platform_token(flags: OpenFeatureSettings, environment: Mapping[str, str]) -> str | None:
+    """The flag platform's key, None when none is configured. Raises ConfigError."""
+    if flags.token_env is None:
+        return None
+    return _secret("flags.openfeature.token_env", flags.token_env, environment)
 
 
 def backend_token(server: UnleashSettings, environment: Mapping[str, str]) -> str:
@@ -57,3 +174,10 @@ def _secret(key: str, variable: str, environment: Mapping[str, str]) -> str:
     if not _HEADER_VALUE.fullmatch(secret):
         raise ConfigError(key, variable, "the variable holds no token: blanks, line ends or too many letters")
     return secret
+
+
+def _is_there(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ModuleNotFoundError:  # a package above it is missing
+        return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as standard_json
+from hashlib import sha256
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -11,6 +12,7 @@ from starlette.responses import Response
 from control.answers import SAFE_HEADERS, json
 from control.flag_status import flag_status
 from control.panel import Panel
+from control.trip import OPERATOR
 
 _DOCUMENT = {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}
 """How OpenAPI describes the body of a flag document: its own validation has the better messages."""
@@ -48,7 +50,13 @@ def routes(panel: Panel) -> APIRouter:
     @router.put("/flags", openapi_extra={"requestBody": _DOCUMENT})
     async def replace(request: Request) -> Response:
         """Write a flag document to the file and serve it. A bad one is refused and the file stays."""
-        generation = await panel.flags.replace(await request.body())
+        document = await request.body()
+        recorder = board.recorder
+        submitted = recorder.event(
+            "flags.submitted", "flags", "", actor=OPERATOR, after={"digest": sha256(document).hexdigest()}
+        )
+        await recorder.together(lambda on: None, submitted)
+        generation = await panel.flags.replace(document)
         return json({"generation": generation, "features": _features(board.flags)})
 
     @router.get("/flags/status")

@@ -12,7 +12,8 @@ from starlette.responses import Response
 from control import views
 from control.answers import json
 from control.panel import Panel
-from control.showcase import MOST
+from control.showcase import BY_GUARD, MOST
+from domain.errors import ConfigError
 
 Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
 KillId = Annotated[str, StringConstraints(min_length=1, max_length=200)]
@@ -44,7 +45,7 @@ def routes(panel: Panel) -> APIRouter:
     board = panel.switchboard
 
     def shown(name: str) -> dict[str, object]:
-        return views.endpoint(board, name, panel.hearing.inbox.shed)
+        return views.endpoint(board, name, panel.hearing.inbox.shed, panel.lineage)
 
     @router.get("")
     async def endpoints() -> Response:
@@ -73,6 +74,7 @@ def routes(panel: Panel) -> APIRouter:
                 "confirmed_ms": settled.confirmed_ms,
                 "workers": settled.workers,
                 "durable": settled.durable,
+                "shared": settled.shared,
             }
         )
 
@@ -84,13 +86,17 @@ def routes(panel: Panel) -> APIRouter:
         return json({"cleared": sorted(cleared), "generation": generation})
 
     @router.get("/{endpoint}/pairs")
-    async def pairs(endpoint: str, worst: Count = None, latest: Count = None) -> Response:
-        """The most divergent pairs, or the latest ones, with both predictions."""
+    async def pairs(
+        endpoint: str, worst: Count = None, latest: Count = None, guard: str = "divergence"
+    ) -> Response:
+        """The worst pairs by what `guard` watches, or the latest ones, with both predictions."""
         judge = board.judge(endpoint)
+        if guard not in BY_GUARD:
+            raise ConfigError("guard", guard, f"a guard that speaks of pairs: {', '.join(BY_GUARD)}")
         if latest is not None and worst is None:
             found = judge.showcase.latest(latest)
         else:
-            found = judge.showcase.worst(worst or SHOWN)
+            found = judge.showcase.worst(worst or SHOWN, BY_GUARD[guard])
         # Answers are read again for it, and what models write takes its time: not on the loop.
         told = await asyncio.to_thread(lambda: [views.pair(judge.comparison, one) for one in found])
         return json({"pairs": told})

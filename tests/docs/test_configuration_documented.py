@@ -33,14 +33,32 @@ proxy_protocol: {from: [10.0.0.0/8]}
 timeouts: {head: 7s, body: 7s, idle: 7s}
 limits: {connections: 7, connections_per_client: 7, max_in_flight: 7, memory: 77MiB}
 access_log: {path: access.log, sample: 7%}
-state: {database: "sqlite:///elsewhere.db", redis: null}
+state:
+  database: "sqlite:///elsewhere.db"
+  redis: rediss://redis.example
+  redis_ca: ca.pem
+  redis_password_env: REDIS_PASSWORD
+  replica: one
 flags:
   source: file
   path: flags.json
   unleash: {url: "http://unleash:4242/api", token_env: A, app_name: a, poll: 1s, environment: e, project: p,
     admin_token_env: B}
-registry: {source: file, path: lineage.yaml}
+  openfeature: {provider: ofrep, url: "http://flags:8016", path: flagd.json, token_env: C, variant: v,
+    age: 7s, units: 700, timeout: 1s}
+  environment: e
+  app_name: a
+registry:
+  source: file
+  path: lineage.yaml
+  poll: 7s
+  mlflow: {url: "http://mlflow:5000", token_env: A, user: ada}
+  huggingface: {url: "http://hub", token_env: A, user: ada}
+  dvc: {repository: /srv/rain}
+  delta: {tables: {rain: /srv/tables/rain}}
+  wandb: {url: "http://wandb", token_env: A}
 auth: {tokens_file: null}
+audit: {key: audit.key, heads: heads.jsonl, every: 7s}
 endpoints:
   rain:
     path: /rain
@@ -54,6 +72,7 @@ endpoints:
     adaptive: true
     incumbent:
       version: one
+      lineage: "models:/rain@champion"
       urls: ["https://one"]
       path: /one
       balance: two_choices
@@ -65,6 +84,7 @@ endpoints:
       tls: {ca: ca.pem, certificate: own.pem, key: own.key, server_name: one.example}
     candidate:
       version: two
+      lineage: "models:/rain/2"
       urls: ["https://two"]
       path: /two
       balance: two_choices
@@ -74,6 +94,7 @@ endpoints:
       health: {path: /ready, every: 7s, timeout: 7s, healthy: 7, unhealthy: 7}
       ejection: {consecutive_errors: 7, pause: 7s, longest: 70s, share: 7%}
       tls: {ca: ca.pem, certificate: own.pem, key: own.key, server_name: one.example}
+    drive: plan
     flag: canary
     cohorts: [feature:0]
     watch: 1h
@@ -89,14 +110,21 @@ endpoints:
       latency: {p95_ratio: 7, p99_ratio: 7, slo: 7s, slo_rate: 7%}
       confidence: {shift: 7%}
       classes: {shift: 7%}
-      drift: {shift: 7%}
+      drift: {shift: 17%, reference: profile.csv}
       accuracy: {drop: 7%}
       breaker: {consecutive_errors: 7}
+    patience: 7d
     gates:
-      evaluation: {data: d, label: l, metric: m, tolerance: 7%}
-      latency: {p99: 7ms, rps: 7, for: 7s}
-      memory: {max: 7MiB}
-      drift: {against: prior-week, shift: 7%}
+      valid_for: 7h
+      requests: requests.jsonl
+      evaluation: {data: d, label: l, metric: m, tolerance: 7%, confidence: 77%, features: [a], batch: 7}
+      latency:
+        {rps: 70, for: 7m, p50: 7ms, p95: 7ms, p99: 7ms, p50_ratio: 7, p95_ratio: 7, p99_ratio: 7, errors: 7%}
+      memory: {max: 7MiB, for: 7s, metrics: /elsewhere}
+      drift: {data: d, against: prior-week, time: t, shift: 7%, features: [a]}
+      lineage: {require: [commit]}
+      schema: {requests: 7}
+      custom: [{name: own, command: [own.sh], timeout: 7s}]
     drills: {every: "0 3 * * 1", environment: staging}
     plan:
       - {mode: canary, weight: 7%, pairs: 7, at_least: 7s}
@@ -113,20 +141,34 @@ KINDS = {
 }
 
 
+LEARNING = "ranking"
+"""In this kind's document drift is learned: a reference is either given or learned."""
+
+
 def complete(kind: str) -> dict[str, Any]:
     document: dict[str, Any] = copy.deepcopy(DECODED)
     document["endpoints"]["rain"]["compare"] = {"kind": kind, **KINDS[kind]}
+    if kind == LEARNING:
+        document["endpoints"]["rain"]["guards"]["drift"] = {"shift": "17%", "learn": 700}
+    gates = document["endpoints"]["rain"]["gates"]
+    if kind == LEARNING:  # and what excludes other keys of the gates
+        del gates["evaluation"]["features"]
+        gates["evaluation"]["request"] = "r"
+        gates["memory"] = {"max": "7MiB", "for": "7s", "pid": 7}
+        gates["custom"] = [{"name": "own", "url": "http://own/", "timeout": "7s"}]
+    elif kind == "text":
+        gates["memory"] = {"max": "7MiB", "for": "7s", "cgroup": "/own"}
     return document
 
 
 def patterns(value: object, path: str = "") -> set[str]:
     """The key patterns that stand in a document."""
-    found = {path} - {"", "tls[]", "endpoints.NAME", "endpoints.NAME.plan[]"}
-    if isinstance(value, dict) and not path.endswith((".context", ".tolerances")):
+    found = {path} - {"", "tls[]", "endpoints.NAME", "endpoints.NAME.plan[]", "endpoints.NAME.gates.custom[]"}
+    if isinstance(value, dict) and not path.endswith((".context", ".tolerances", ".tables")):
         for key, item in value.items():
             name = "NAME" if path == "endpoints" else key
             found |= patterns(item, f"{path}.{name}".strip("."))
-    elif path == "tls" or path.endswith(".plan"):
+    elif path == "tls" or path.endswith((".plan", ".custom")):
         for item in value if isinstance(value, list) else []:
             found |= patterns(item, f"{path}[]")
     return found
@@ -175,6 +217,8 @@ def test_a_documented_default_written_out_means_the_same_as_the_key_left_out(key
     written = file.decode(f"default: {DEFAULTS[key]}".encode(), "default")
     assert isinstance(written, dict)
     kind = next((kind for kind in KINDS if last(key) in KINDS[kind]), "regression")
+    kind = LEARNING if key.endswith((".drift.learn", ".evaluation.request", ".memory.pid")) else kind
+    kind = "text" if key.endswith(".memory.cgroup") else kind
     absent, present = complete(kind), complete(kind)
     for document in (absent, present):
         if key == "flags.path":  # an endpoint's flag needs it

@@ -114,9 +114,7 @@ def test_labels_are_joined_told_to_be_unknown_and_trip_on_a_drop_of_accuracy(tmp
             ]
             answer = (await control.client.post("/api/v1/labels", json=some)).json()
             assert (answer["joined"], answer["unknown"]) == (1, ["never seen"])
-            assert answer["refused"] == [
-                {"request_id": "r2", "detail": "2 labels for a prediction of 1 rows"}
-            ]
+            assert answer["refused"] == [{"request_id": "r2", "detail": "2 labels for a prediction of 1 row"}]
             again = (await control.client.post("/api/v1/labels", json=some[:1])).json()
             assert (again["joined"], again["repeated"]) == (0, 1)
             rest = [{"request_id": f"r{n}", "label": 1} for n in range(2, 400)]

@@ -6,42 +6,69 @@ import asyncio
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
+
+from sqlalchemy import Connection, select
 
 from domain.errors import StateUnavailable
-from domain.kill import Clearance, Kill
-from killswitch.stores.sqlite import SqliteStore
+from domain.kill import Kill
+from killswitch.stores.database import DatabaseStore
+from storage.database import Database
+from storage.tables import CLEARANCES
 from tests.support.control import FakeWorker, here, pair
 
 KILL = "/api/v1/endpoints/rain/kill"
 REARM = "/api/v1/endpoints/rain/rearm"
+
+T = TypeVar("T")
 
 
 class Disk:
     """Opens stores whose writes can be made to fail or to wait."""
 
     def __init__(self, folder: Path) -> None:
-        self.path = str(folder / "pointsman.db")
+        self.url = f"sqlite:///{folder / 'pointsman.db'}"
         self.broken = False
         self.gate = threading.Event()
         self.gate.set()
         self.written: list[str] = []
 
-    def open(self) -> SqliteStore:
+    def open(self) -> DatabaseStore:
         if self.broken:
             raise StateUnavailable("the disk is gone")
         return _Store(self)
 
 
-class _Store(SqliteStore):
+class _Database(Database):
+    """What goes into the kill store and the audit chain together is written here."""
+
     def __init__(self, disk: Disk) -> None:
-        super().__init__(disk.path)
+        self._disk = disk
+        self._opened = Database.open(disk.url)
+
+    def read(self, work: Callable[[Connection], T]) -> T:
+        return self._opened.read(work)
+
+    def write(self, work: Callable[[Connection], T]) -> T:
+        self._disk.gate.wait(20)
+        if self._disk.broken:
+            raise StateUnavailable("the disk is gone")
+        answer = self._opened.write(work)
+        if self.read(lambda on: on.execute(select(CLEARANCES)).first()) is not None:
+            self._disk.written.append("clearance")
+        return answer
+
+    def close(self) -> None:
+        self._opened.close()
+
+
+class _Store(DatabaseStore):
+    def __init__(self, disk: Disk) -> None:
+        super().__init__(_Database(disk))
         self._disk = disk
 
     def add_kill(self, kill: Kill) -> None:
         self._written(kill.id, lambda: super(_Store, self).add_kill(kill))
-
-    def add_clearance(self, clearance: Clearance) -> None:
-        self._written("clearance", lambda: super(_Store, self).add_clearance(clearance))
 
     def _written(self, what: str, write: Callable[[], None]) -> None:
         self._disk.gate.wait(20)
@@ -96,6 +123,7 @@ def test_a_kill_with_a_dead_disk_is_applied_said_not_durable_and_kept_when_the_d
             disk.broken = False
             await control.until(lambda: disk.written == [answer["kill"]])
             await control.until(lambda: control.control.keeper.failure is None)
+            await control.until(lambda: control.control.recorder.failure is None)
             assert (await control.client.get("/readyz")).status_code == 200
             await worker.close()
 

@@ -223,3 +223,24 @@ def test_a_gateway_that_is_held_ends_with_its_holder(tmp_path: Path) -> None:
             assert process.returncode == 0
 
     _run(scenario)
+
+
+def test_sigusr1_kills_every_candidate_also_while_the_control_process_is_not_there(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with ScriptedUpstream(saying(response(b"[1]"))) as one:
+            async with Gateway(tmp_path, one.port, free_port()) as gateway:
+                os.kill(_pid(gateway), signal.SIGUSR1)
+                await eventually(_logged(gateway, "signal SIGUSR1"), "the kill is logged")
+                (kill,) = (await gateway.view())["switch"]["kills"]
+                assert (kill["actor"], kill["reason"]) == ("operator", "signal SIGUSR1")
+                answer = await gateway.admin.post(
+                    "/api/v1/endpoints/rain/rearm", json={"reason": "drill over"}
+                )
+                assert answer.status_code == 200
+                gateway.kill_child("control")
+                await eventually(_logged(gateway, '"process ended"'), "its end is noticed")
+                os.kill(_pid(gateway), signal.SIGUSR1)
+                await gateway.ready()
+                assert (await gateway.view())["switch"]["tripped"]
+
+    _run(scenario)

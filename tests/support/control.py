@@ -15,15 +15,17 @@ from typing import Any
 
 import httpx
 
+from control.keeper import DurableStore
 from control.process import Control, Invocation
+from domain.exposure import Question
 from domain.observation import Observation, Outcome, Pair
-from domain.ports import StateStore
 from domain.routing import Arm
 from domain.snapshot import Snapshot
 from settings.file import load
 from settings.schema import Settings
 from shadow.wire import (
     Acknowledged,
+    Answered,
     Applied,
     Batch,
     FrameBuffer,
@@ -110,6 +112,7 @@ class FakeWorker:
         self.applies = applies
         self.snapshots: list[Snapshot] = []
         self.acknowledged = 0
+        self.answers: dict[Question, bool] = {}
         self.gone = False
         self.on_publish: Callable[[Snapshot], None] = lambda snapshot: None
         self._news = asyncio.Condition()
@@ -167,6 +170,8 @@ class FakeWorker:
                         self.say(Applied(snapshot.generation))
                 case Acknowledged(_, sequence):
                     self.acknowledged = sequence
+                case Answered(_, answers):
+                    self.answers.update(answers)
             self._news.notify_all()
 
 
@@ -194,7 +199,7 @@ class Here:
 async def here(
     folder: Path,
     *,
-    opener: Callable[[], StateStore] | None = None,
+    opener: Callable[[], DurableStore] | None = None,
     settings: Settings | None = None,
     **endpoint: Any,
 ) -> AsyncIterator[Here]:

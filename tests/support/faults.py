@@ -95,14 +95,16 @@ class FaultProxy:
         self.opened += 1
         self._open.add(writer)
         self.most = max(self.most, len(self._open))
-        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target)
+        writers = [writer]
         try:
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target)
+            writers.append(far_writer)
             await asyncio.gather(self._pipe(reader, far_writer), self._pipe(far_reader, writer))
-        except ConnectionError:
-            pass
+        except (ConnectionError, asyncio.CancelledError):
+            pass  # one side is gone, or `break_down` ends both
         finally:
             self._open.discard(writer)
-            for one in (writer, far_writer):
+            for one in writers:
                 one.transport.abort()
 
     async def _pipe(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

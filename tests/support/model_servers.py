@@ -36,7 +36,7 @@ PYTHONS = ((3, 11), (3, 12))
 """What all three servers run on."""
 
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "PYTHONWARNINGS": "ignore"}
-PATIENCE = 90.0
+PATIENCE = 180.0
 """Seconds that a server has to become ready, on a busy machine, imported for the first time."""
 
 
@@ -201,6 +201,24 @@ def mlflow(folder: Path, model: str) -> Iterator[int]:
     path = {"PATH": f"{found.folder / 'bin'}:{os.environ['PATH']}"}
     with _running(command, folder, _url(port, "/ping"), path):
         yield port
+
+
+@contextmanager
+def mlflow_registry(folder: Path) -> Iterator[str]:
+    """`mlflow server`, its registry and runs in SQLite under `folder`; yields its URL."""
+    found = environment("mlflow")
+    (port,) = _free_ports(1)
+    command = [
+        found.program("mlflow"), "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
+        "--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}",
+        "--artifacts-destination", str(folder / "artifacts"),
+    ]  # fmt: skip
+    more = {
+        "PATH": f"{found.folder / 'bin'}:{os.environ['PATH']}",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # its job runners take longer to start than it does
+    }
+    with _running(command, folder, _url(port, "/health"), more):
+        yield _url(port, "")
 
 
 def _free_ports(count: int) -> list[int]:

@@ -79,7 +79,11 @@ class Gateway:
     async def __aenter__(self) -> Gateway:
         self._start()
         self.admin = httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.admin_port}", trust_env=False)
-        await self.ready()
+        try:
+            await self.ready()
+        except BaseException:
+            await self.__aexit__()
+            raise
         return self
 
     async def ready(self) -> None:
@@ -120,6 +124,11 @@ class Gateway:
         pid = self.children(module)[0]
         os.kill(pid, signal.SIGKILL)
         return pid
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the supervisor, as an operator on the machine would."""
+        assert self._process is not None
+        self._process.send_signal(number)
 
     def kill_supervisor(self) -> None:
         assert self._process is not None

@@ -205,6 +205,11 @@ class Unleash:
         shown = self.ask("GET", f"/admin/projects/default/features/{flag}")
         return any(one["enabled"] for one in shown["environments"] if one["name"] == "development")
 
+    def rollout(self, flag: str) -> str:
+        """The percentage of its first strategy in development."""
+        (strategy, *_) = self.ask("GET", f"{self._at(flag)}/strategies")
+        return str(strategy["parameters"]["rollout"])
+
     def events(self, flag: str) -> list[str]:
         """The types of what its event log has of `flag`, the latest first."""
         shown = self.ask("GET", f"/admin/events/{flag}")

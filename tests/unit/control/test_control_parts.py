@@ -17,10 +17,10 @@ from control.configuration import masked
 from control.events import LONGEST_BACKLOG, MOST_LISTENERS, Crowded, Events
 from control.generations import BLOCK, Generations
 from control.log import JsonLines, note
-from control.showcase import LONGEST_BODY, MOST, Showcase
+from control.showcase import LONGEST_BODY, MOST, Measure, Showcase
 from control.tallies import MOST_CLASSES, MOST_REASONS, Histogram, Tallies
 from control.trip import Trip
-from domain.observation import Divergence
+from domain.observation import Divergence, Observation, Outcome
 from killswitch.signals import JudgedPair
 from shadow.wire import LATENCY_BOUNDS, MirrorCounts, RequestCounts
 from tests.support.control import batch, pair
@@ -122,6 +122,30 @@ def test_the_showcase_is_bounded_and_holds_the_worst(scores: list[float | None])
     assert worst == sorted((score for score in scores if score), reverse=True)[:MOST]
     latest = [shown.judged.pair.request_id for shown in showcase.latest(MOST)]
     assert latest == [f"r{number}" for number in reversed(range(len(scores)))][:MOST]
+
+
+def test_the_worst_pairs_are_those_that_a_guard_is_about() -> None:
+    showcase = Showcase()
+    fine, slow = pair(1), pair(2)
+    slow = slow._replace(candidate=slow.candidate._replace(latency=9.0))
+    dead = pair(3, candidate=Observation("rain-2", Outcome.CONNECT, 0, 99.0, b""))
+    both = pair(4, incumbent=Observation("rain-1", Outcome.CONNECT, 0, 0.0, b""), candidate=dead.candidate)
+    left = pair(5, candidate=Observation("rain-2", Outcome.ABANDONED, 0, 99.0, b""))
+    late = pair(6, candidate=Observation("rain-2", Outcome.TIMEOUT, 0, 0.2, b""))
+    unsure = Divergence(0.1, False, "r", 0.9, 0.2)
+    showcase.put(
+        [JudgedPair(fine, Divergence(0.5, False, "r", 0.9, 0.9), None), JudgedPair(slow, unsure, None)]
+    )
+    showcase.put([JudgedPair(one, None, None) for one in (dead, both, left, late)])
+
+    def worst(measure: Measure) -> list[str]:
+        return [shown.judged.pair.request_id for shown in showcase.worst(9, measure)]
+
+    assert worst(Measure.DIVERGENCE) == ["r1", "r2"]
+    assert worst(Measure.ERRORS) == ["r6", "r3"]
+    assert worst(Measure.LATENCY)[:2] == ["r2", "r6"]
+    assert not {"r3", "r4", "r5"} & set(worst(Measure.LATENCY)), "they do not say how fast the arm is"
+    assert worst(Measure.CONFIDENCE) == ["r2"]
 
 
 def test_shown_bodies_are_cut() -> None:

@@ -15,6 +15,8 @@ from control.judge import Judge
 from control.tallies import Tallies
 from domain.observation import Pair
 from domain.verdict import Verdict
+from killswitch.guards import GuardReport
+from killswitch.references import reference
 from settings.parse import parse
 from settings.schema import EndpointSettings
 from shadow.wire import RequestCounts
@@ -175,7 +177,9 @@ def test_labels_count_for_accuracy_by_cohort() -> None:
     ]
     one.judge(both)
     assert one.memory is not None
-    labelled = [found for p in both for found in one.memory.join(p.request_id, "rain")]
+    joined = [one.memory.join(p.request_id, "rain") for p in both]
+    labelled = [found for found in joined if found is not None]
+    assert len(labelled) == 600
     breach = one.hear_labels(labelled)
     assert breach is not None
     assert breach.guard == "accuracy"
@@ -216,3 +220,61 @@ def test_evidence_of_another_comparison_or_other_guards_is_not_taken_over(change
     same = judge(replace(earlier.settings, timeout=3.0))
     assert same.succeed(earlier) is None
     assert numbers(same) == numbers(earlier)
+
+
+def asked(count: int, heat: float, seed: int = 1, first: int = 0) -> list[Pair]:
+    """Pairs whose requests have a feature around `heat`; predictions agree."""
+    generator = random.Random(seed)
+    return [pair(first + n, 0.5, request=b'{"heat": %f}' % generator.gauss(heat, 1.0)) for n in range(count)]
+
+
+def drift(one: Judge) -> GuardReport:
+    return next(report for report in one.reports() if report.guard == "drift")
+
+
+def heard(one: Judge, stream: list[Pair]) -> None:
+    for start in range(0, len(stream), 50):
+        assert one.judge(stream[start : start + 50]) is None
+
+
+DRIFTING = {"drift": {"shift": "25%", "learn": 200}, "flips": {"rate": "10%"}, "certify": False}
+
+
+def test_drift_is_learned_frozen_kept_over_a_restart_and_holds_the_release_up() -> None:
+    plan = [{"mode": "shadow", "pairs": 300}, {"mode": "canary", "weight": "1%"}]
+    settings = configured(guards=DRIFTING, plan=plan)
+    first = judge(settings)
+    heard(first, asked(150, 0.0))
+    assert "150 of them are known" in drift(first).sentence
+    second = judge(settings)
+    assert second.restore(records.decode(records.encode(first.record(0))), 0) is None
+    heard(second, asked(250, 0.0, seed=2, first=1000))
+    assert drift(second).count == 200, "50 more were learned from, the rest are votes"
+    assert "no reference file: learned from the first 200 requests" in drift(second).sentence
+    heard(second, asked(400, 3.0, seed=3, first=2000))
+    assert (drift(second).verdict, second.verdict) == (Verdict.FAIL, Verdict.FAIL)
+    assert second.progress.stage == 0, "pairs and flips would do, but for the drift"
+    assert second.guards.breach is None
+    third = judge(settings)
+    assert third.restore(records.decode(records.encode(second.record(0))), 0) is None
+    assert drift(third) == drift(second)
+    third.rearm(2)
+    assert "0 of them are known" in drift(third).sentence
+
+
+def test_without_drift_the_release_moves_on_once_the_guard_has_its_votes() -> None:
+    plan = [{"mode": "shadow", "pairs": 300}, {"mode": "canary", "weight": "1%"}]
+    one = judge(configured(guards=DRIFTING, plan=plan))
+    heard(one, asked(450, 0.0))
+    assert one.progress.stage == 0
+    heard(one, asked(100, 0.0, seed=5, first=1000))
+    assert one.progress.stage == 1
+
+
+def test_a_reference_from_a_file_is_compared_with_from_the_first_request_on() -> None:
+    settings = configured(guards=DRIFTING)
+    references = [reference("heat", [random.Random(n).gauss(0.0, 1.0) for n in range(2000)])]
+    one = Judge(settings, Tallies(), CLOCK, 1, references)
+    heard(one, asked(300, 0.0))
+    assert (drift(one).count, one.wanted.watched) == (300, ("heat",))
+    assert "learned" not in drift(one).sentence

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from domain.errors import ConfigError
+from domain.reference import Reference, Registry
 from domain.routing import Mode, Upstream, Version
 from domain.snapshot import ShadowLimits, UnitKind, UnitSource
 from settings import file
+from settings.criteria import DriftGate, EvaluationGate, GateSettings, LatencyGate, MemoryGate
 from settings.parse import parse, problems
 from settings.schema import (
     AccuracyGuard,
@@ -62,7 +64,7 @@ def test_the_example_of_the_contract_loads_whole() -> None:
     assert settings.listen == Address("127.0.0.1", 8080)
     assert settings.admin == Address("127.0.0.1", 8081)
     assert (settings.workers, settings.drain) == (1, 30.0)
-    assert settings.database == "var/pointsman.db"
+    assert settings.database == "sqlite:///var/pointsman.db"
     assert settings.flags_path == "flags.json"
     assert settings.document == DOCUMENT
     assert settings.endpoints == (
@@ -98,11 +100,61 @@ def test_the_example_of_the_contract_loads_whole() -> None:
                 Stage(Mode.CANARY, 5000, 0, 3600.0),
             ),
             cohorts=(CohortSource(CohortKind.HEADER, "x-country"), CohortSource(CohortKind.FEATURE, "0")),
+            incumbent_lineage=(Reference(Registry.FILE, "rain-1"),),
+            candidate_lineage=(Reference(Registry.FILE, "rain-2"),),
+            gates=GateSettings(
+                evaluation=EvaluationGate("holdout.parquet", "y", "accuracy", 0.005),
+                latency=LatencyGate(100.0, 30.0, ((0.99, 0.05),)),
+                memory=MemoryGate(512 * 1024 * 1024),
+                drift=DriftGate(0.1),
+            ),
+            watch=86_400.0,
         ),
     )
 
 
 UNLEASH = {"url": "https://unleash.example:4242/api/", "token_env": "TOKEN", "environment": "production"}
+
+
+OPENFEATURE = {"provider": "ofrep", "url": "http://flags:8016/", "token_env": "OFREP_KEY", "age": "30s"}
+
+
+def test_flags_are_asked_for_unit_by_unit_when_the_source_says_so() -> None:
+    given = {"source": "openfeature", "path": "flags.json", "openfeature": OPENFEATURE}
+    settings = parse(changed("flags", given | {"environment": "production", "app_name": "rain"}))
+    platform = settings.openfeature
+    assert platform is not None
+    assert (platform.provider, platform.url, platform.token_env) == (
+        "ofrep",
+        "http://flags:8016",
+        "OFREP_KEY",
+    )
+    assert (platform.age, platform.units) == (30.0, 100_000)
+    assert (settings.flags_path, settings.unleash) == (None, None)
+    assert (settings.environment, settings.app_name) == ("production", "rain")
+    assert "flags.path" in settings.inert
+    assert "flags.openfeature" not in settings.inert
+
+
+def test_environment_and_application_are_those_of_unleash_where_flags_come_from_there() -> None:
+    given = {"source": "unleash", "unleash": UNLEASH}
+    settings = parse(changed("flags", given))
+    assert settings.unleash is not None
+    assert (settings.environment, settings.app_name) == (settings.unleash.environment, "pointsman")
+    (problem,) = problems(changed("flags", given | {"environment": "staging"}))
+    assert (problem.path, "flags.unleash.environment" in problem.allowed) == ("flags.environment", True)
+
+
+def test_a_plan_is_driven_in_unleash_where_its_token_and_whole_percentages_are() -> None:
+    flags = {"source": "unleash", "unleash": UNLEASH | {"admin_token_env": "ADMIN"}}
+    driven = changed(ENDPOINT + "drive", "unleash")
+    driven["flags"] = flags
+    driven["endpoints"]["rain"]["plan"] = [{"mode": "canary", "weight": "5%"}]
+    assert parse(driven).endpoint("rain").drive == "unleash"
+    driven["endpoints"]["rain"]["plan"] = [{"mode": "canary", "weight": "0.5%"}]
+    driven["flags"]["unleash"]["admin_token_env"] = None
+    paths = [problem.path for problem in problems(driven)]
+    assert paths == ["endpoints.rain.drive", "endpoints.rain.plan[0].weight"]
 
 
 def test_flags_come_from_unleash_when_the_source_says_so() -> None:
@@ -124,8 +176,7 @@ def test_a_server_is_named_with_its_token_and_environment(key: str) -> None:
 
 
 def test_what_is_valid_but_not_acted_upon_is_listed_as_inert() -> None:
-    rest = [f"endpoints.rain.{key}" for key in ("gates", "watch", "drills")]
-    assert sorted(parse(DOCUMENT).inert) == sorted(["registry", "endpoints.rain.guards.drift", *rest])
+    assert parse(DOCUMENT).inert == ("endpoints.rain.drills",)
 
 
 def test_predictions_are_judged_by_their_noise_where_the_incumbent_is_asked_twice() -> None:
@@ -133,7 +184,10 @@ def test_predictions_are_judged_by_their_noise_where_the_incumbent_is_asked_twic
     noisy = rain("shadow/noise_share", "5%")
     assert (noisy.shadow.noise_share, noisy.guards.noisy) == (500, True)
     document = changed("endpoints/rain/shadow", {"share": "0%", "noise_share": "5%"})
+    document["endpoints"]["rain"]["plan"] = [{"mode": "shadow"}]
     assert not parse(document).endpoint("rain").guards.noisy, "nothing is mirrored, so nothing is asked twice"
+    document["endpoints"]["rain"]["plan"] = [{"mode": "guarded", "weight": "1%"}]
+    assert parse(document).endpoint("rain").guards.noisy, "a guarded stage asks both arms by itself"
 
 
 def test_cohorts_are_headers_and_features() -> None:
@@ -142,6 +196,12 @@ def test_cohorts_are_headers_and_features() -> None:
 
 
 ENDPOINT = "endpoints/rain/"
+
+
+def _asked(**platform: str) -> dict[str, object]:
+    return {"source": "openfeature", "openfeature": platform}
+
+
 REFUSED = [
     ("listen", 8080, "listen", "host:port"),
     ("admin", "0.0.0.0:8081", "admin", "no authentication yet"),
@@ -154,20 +214,45 @@ REFUSED = [
     ("workers", "4", "workers", "whole number"),
     ("workers", 2.0, "workers", "whole number"),
     ("drain", 30, "drain", "with its unit"),
-    ("state/database", "postgresql://user:secret@host/db", "state.database", "SQLite only"),
+    ("state/database", "mysql://user@host/db", "state.database", "postgresql://user@host/database"),
+    ("state/database", "postgresql://user:secret@host/db", "state.database", "PGPASSWORD"),
     ("state/database", "sqlite:///:memory:", "state.database", "has to be a file"),
-    ("state/database", "sqlite://", "state.database", "sqlite:///relative"),
+    ("state/database", "sqlite://", "state.database", "sqlite:///var"),
     ("state/database", "sqlite:///var/", "state.database", "sqlite:///relative"),
-    ("state/redis", "redis://localhost", "state.redis", "shares no state"),
-    ("flags/source", "openfeature", "flags.source", "use 'file' or 'unleash'"),
-    ("flags/source", "fil", "flags.source", "use 'file' or 'unleash'"),
+    ("state/redis", "http://localhost", "state.redis", "redis+sentinel://HOST:PORT"),
+    ("state/redis", "redis://user:secret@localhost", "state.redis", "state.redis_password_env"),
+    ("state/replica", "no blanks", "state.replica", "no other replica"),
+    ("flags/source", "openfeature", "flags.openfeature.provider", "flags.source is openfeature"),
+    ("flags/source", "fil", "flags.source", "use 'file', 'unleash' or 'openfeature'"),
+    ("flags/environment", "a b", "flags.environment", "1 to 100 letters"),
+    ("flags/openfeature", {"provider": "posthog"}, "flags.openfeature.provider", "module:function"),
+    ("flags", _asked(provider="ofrep"), "flags.openfeature.url", "the provider is ofrep"),
+    ("flags", _asked(provider="flagd"), "flags.openfeature.path", "the provider is flagd"),
+    ("flags", _asked(provider="growthbook", url="http://gb"), "flags.openfeature.token_env", "client key"),
+    ("flags", _asked(provider="our.flags:make", path="x"), "flags.openfeature.path", "takes no such key"),
+    (
+        "flags/openfeature",
+        {"provider": "launchdarkly", "token_env": "sdk-abc"},
+        "flags.openfeature.token_env",
+        "never the secret",
+    ),
+    (
+        "flags/openfeature",
+        {"provider": "ofrep", "url": "http://u:p@ofrep"},
+        "flags.openfeature.url",
+        "do not belong into a URL",
+    ),
+    ("flags/openfeature", {"provider": "a:b", "age": "0s"}, "flags.openfeature.age", "1s"),
+    ("flags/openfeature", {"provider": "a:b", "units": 7}, "flags.openfeature.units", "100"),
+    (ENDPOINT + "drive", "flag", "endpoints.rain.drive", "'plan' or 'unleash'"),
+    (ENDPOINT + "drive", "unleash", "endpoints.rain.drive", "flags.source: unleash"),
     ("flags/path", ..., "endpoints.rain.flag", "flags.path"),
     ("flags/unleash", {"url": "http://user:pw@unleash/api"}, "flags.unleash.url", "do not belong into a URL"),
     ("flags/unleash", {"project": "a/../b"}, "flags.unleash.project", "as in Unleash"),
     ("flags/unleash", {"environment": ".."}, "flags.unleash.environment", "as in Unleash"),
     ("flags/unleash", {"poll": "1ms"}, "flags.unleash.poll", "100ms"),
     ("flags/unleash", {"token_env": "*:production.abc"}, "flags.unleash.token_env", "never the secret"),
-    ("registry/source", "mlflow", "registry.source", "MLflow"),
+    ("registry/source", "mlflow", "registry.source", "give registry.mlflow.url too"),
     ("auth/tokens_file", "tokens.yaml", "auth.tokens_file", "no authentication"),
     ("endpoints", {}, "endpoints", "at least one"),
     ("endpoints", ..., "endpoints", "required"),
@@ -422,7 +507,78 @@ def test_weights_start_anew_when_guarded_stages_are_over() -> None:
 
 def test_without_mirroring_errors_are_judged_by_counts() -> None:
     assert rain("shadow/share", "100%").guards.mirrored
-    assert not rain("shadow/share", "0%").guards.mirrored
+    document = changed("endpoints/rain/shadow/share", "0%")
+    document["endpoints"]["rain"]["plan"] = [{"mode": "canary", "weight": "1%"}]
+    assert not parse(document).endpoint("rain").guards.mirrored
+
+
+SHADOW, CANARY = {"mode": "shadow"}, {"mode": "canary", "weight": "10%"}
+GUARDED = {"mode": "guarded", "weight": "10%"}
+SOFT = {"drift": {"shift": "10%"}, "accuracy": {"drop": "1%"}}
+ERRORS, FLIPS = {"errors": {"excess": "1%"}}, {"flips": {"rate": "1%"}}
+
+
+@pytest.mark.parametrize(
+    ("plan", "guards", "words"),
+    [
+        ([SHADOW, CANARY], ERRORS, "plan[0] could never move on: a shadow stage without mirrored requests"),
+        ([CANARY, CANARY], FLIPS, "only errors can be judged"),
+        ([CANARY, CANARY], {}, "give a share above 0%, or guards.errors"),
+        ([CANARY, CANARY], ERRORS | FLIPS, "guards.flips need mirrored requests"),
+        ([CANARY, CANARY], ERRORS | SOFT, "guards.drift, guards.accuracy need"),
+        ([GUARDED, CANARY, CANARY], FLIPS, "plan[1] could never move on"),
+    ],
+)  # fmt: skip
+def test_a_plan_that_could_never_move_on_for_want_of_pairs_is_refused(
+    plan: list[Any], guards: dict[str, Any], words: str
+) -> None:
+    document = changed("endpoints/rain/shadow/share", "0%")
+    document["endpoints"]["rain"] |= {"plan": plan, "guards": guards}
+    (problem,) = problems(document)
+    assert (problem.path, problem.value) == ("endpoints.rain.shadow.share", "0%")
+    assert words in problem.allowed
+    document["endpoints"]["rain"]["shadow"]["share"] = "1%"
+    assert problems(document) == ()
+
+
+@pytest.mark.parametrize(
+    ("plan", "guards"),
+    [
+        ([SHADOW], FLIPS),
+        ([CANARY, CANARY], ERRORS),
+        ([GUARDED, GUARDED], FLIPS),
+        ([GUARDED, CANARY, CANARY], FLIPS | ERRORS),
+    ],
+)
+def test_a_plan_without_mirroring_may_stand_where_every_stage_can_end(
+    plan: list[Any], guards: dict[str, Any]
+) -> None:
+    document = changed("endpoints/rain/shadow/share", "0%")
+    document["endpoints"]["rain"] |= {"plan": plan, "guards": guards}
+    assert problems(document) == ()
+
+
+def test_drift_is_against_a_file_or_against_what_is_learned_first() -> None:
+    assert rain("guards/drift", {"shift": "10%"}).guards.drift == DriftGuard(0.1, None, 1000)
+    assert rain("guards/drift", {"shift": "2%", "reference": "profile.csv"}).guards.drift == DriftGuard(
+        0.02, "profile.csv"
+    )
+    longer = rain("guards/drift", {"shift": "3%", "learn": 10_000}).guards.drift
+    assert longer == DriftGuard(0.03, None, 10_000)
+    (problem,) = problems(changed("endpoints/rain/guards/drift", {"shift": "5%"}))
+    assert (problem.path, problem.value) == ("endpoints.rain.guards.drift.shift", "5%")
+    assert "may itself be off by 9.5%: learn from 3600 at least" in problem.allowed
+    (problem,) = problems(changed("endpoints/rain/guards/drift", {"shift": "1%"}))
+    assert "allow more, or give a reference file" in problem.allowed
+    both = {"shift": "10%", "reference": "profile.csv", "learn": 1000}
+    (problem,) = problems(changed("endpoints/rain/guards/drift", both))
+    assert problem.path == "endpoints.rain.guards.drift.learn"
+
+
+def test_a_text_model_has_no_features_that_could_drift() -> None:
+    document = changed("endpoints/rain/protocol", "openai")
+    document["endpoints"]["rain"]["compare"] = {"kind": "text"}
+    assert "endpoints.rain.guards.drift" in [problem.path for problem in problems(document)]
 
 
 def test_without_a_plan_an_endpoint_stays_in_shadow() -> None:
@@ -457,5 +613,5 @@ def test_the_output_of_plain_json_is_a_pointer() -> None:
 
 
 def test_the_database_path_is_relative_or_absolute_as_written() -> None:
-    assert parse(changed("state/database", "sqlite:////var/lib/p.db")).database == "/var/lib/p.db"
-    assert parse(changed("state", ...)).database == "var/pointsman.db"
+    assert parse(changed("state/database", "sqlite:////var/lib/p.db")).database == "sqlite:////var/lib/p.db"
+    assert parse(changed("state", ...)).database == "sqlite:///var/pointsman.db"

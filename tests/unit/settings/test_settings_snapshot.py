@@ -59,6 +59,9 @@ def test_a_worker_is_told_which_cohorts_travel_and_keeps_requests_only_for_featu
     assert (served.cohorts, served.keep_request) == (("x-country",), True)
     headers = replace(RAIN, cohorts=RAIN.cohorts[:1])
     served = snapshot.endpoint(headers, mode=Mode.SHADOW, weight=0, tripped=False)
+    assert (served.cohorts, served.keep_request) == (("x-country",), True), "drift reads features, too"
+    undrifting = replace(headers, guards=replace(RAIN.guards, drift=None))
+    served = snapshot.endpoint(undrifting, mode=Mode.SHADOW, weight=0, tripped=False)
     assert (served.cohorts, served.keep_request) == (("x-country",), False)
 
 

@@ -49,7 +49,7 @@ $(READY): pyproject.toml hatch_build.py gateway/_scan.pyx
 	if [ -z "$$python" ]; then \
 	    echo "Pointsman needs Python 3.11 or newer, and found none. Install one, or name it: make PYTHON=/path/to/python3.11" >&2; \
 	    exit 1; fi; \
-	echo "Setting up $(VENV) with $$($$python -V) (once, about a minute) ..." >&2; \
+	echo "Setting up $(VENV) with $$($$python -V) (once, one to three minutes) ..." >&2; \
 	$(BIN)/python -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	|| $$python -m venv --clear $(VENV) >&2 \
 	|| { $(call system_packages,python3-venv) && $$python -m venv --clear $(VENV) >&2; } \

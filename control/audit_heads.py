@@ -65,24 +65,41 @@ class HeadKeeper:
         return None if self._key is None else self._key.public_key().public_bytes_raw()
 
     async def open(self) -> None:
-        """Get the key, and the last head of an earlier life. Raises ConfigError."""
-        self._key = await asyncio.to_thread(keys.load_or_create, self._key_path)
+        """Get the key, and the last head of an earlier life.
+
+        A disk that does not let us is a `problem`, and `run` tries again: no kill waits for a signature.
+        Raises ConfigError for a key, or a file of heads, that is none.
+        """
         try:
+            key = await asyncio.to_thread(keys.load_or_create, self._key_path)
             self.last = await asyncio.to_thread(last_head, self._path)
+            self._key = key
         except HeadError as error:
             raise ConfigError("audit.heads", str(self._path), f"{error}; move the file away") from error
         except OSError as error:
-            raise ConfigError("audit.heads", str(self._path), f"it cannot be read: {error}") from error
+            self._fail(f"no head can be taken: {self._path}: {error}")
+        except ConfigError as error:
+            if not isinstance(error.__cause__, OSError):
+                raise
+            self._fail(f"no head can be taken: {error}")
 
     async def run(self) -> None:
         """For ever: take heads when they are due."""
         while True:
             await asyncio.sleep(LOOK)
+            if self._key is None:
+                await self._open_again()
             if not self._looked:
                 await self._look_back()
             elapsed = self._clock.monotonic() - self._taken_at
             if elapsed >= self._every or self._recorder.recorded - self._recorded >= MOST_RECORDS:
                 await self.take()
+
+    async def _open_again(self) -> None:
+        try:
+            await self.open()
+        except ConfigError as error:
+            self._fail(f"no head can be taken: {error}")
 
     async def take(self) -> None:
         """Take a head now, if the chain has grown."""

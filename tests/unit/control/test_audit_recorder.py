@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -212,6 +213,30 @@ def test_a_last_line_that_a_crash_cut_is_passed_over_and_the_next_head_stands_al
             await again.take()
             assert again.last is not None
             assert lines(made.settings.heads)[-1] == again.last.line()
+
+    asyncio.run(scenario())
+
+
+def test_a_disk_that_gives_no_key_refuses_nothing_and_heads_are_taken_when_it_is_back(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with parts(tmp_path) as made:
+            (tmp_path / "away").write_text("a file where a folder should be")
+            settings = replace(made.settings, key=str(tmp_path / "away" / "audit.key"))
+            heads = HeadKeeper(settings, made.recorder, made.keeper, made.clock)
+            await heads.open()
+            assert heads.problem is not None
+            assert "audit.key" in heads.problem
+            made.recorder.tell(made.event())
+            await made.recorder.flush()
+            await heads.take()
+            assert heads.taken == 0
+            (tmp_path / "away").unlink()
+            made.tasks.spawn(heads.run(), "heads")
+            async with asyncio.timeout(30):
+                while heads.key is None:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            await heads.take()
+            assert (heads.taken, heads.problem) == (1, None)
 
     asyncio.run(scenario())
 

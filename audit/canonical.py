@@ -122,7 +122,7 @@ def _number(value: float) -> str:
     if value == 0:
         return "0"
     sign = "-" if value < 0 else ""
-    _, figures, exponent = Decimal(repr(abs(value))).normalize().as_tuple()
+    _, figures, exponent = Decimal(repr(float(abs(value)))).normalize().as_tuple()
     digits = "".join(map(str, figures))
     count, point = len(digits), len(digits) + int(exponent)
     if count <= point <= _MOST_PLAIN_DIGITS:

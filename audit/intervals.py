@@ -22,6 +22,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     delete,
+    func,
     insert,
     or_,
     select,
@@ -235,12 +236,17 @@ class _Writing:
                 row.changed = True
         last = self._last(Place(SWITCH, SHARED, endpoint))
         if last is not None and last.until is None and not self._any_in_force(endpoint):
-            last.close(at)
+            last.close(max(at, self._last_end(endpoint, last.since)))
 
     def _any_in_force(self, endpoint: str) -> bool:
         self._flush_kills()
         query = select(_K.id).where(_K.endpoint == endpoint, _K.until.is_(None)).limit(1)
         return self._on.execute(query).first() is not None
+
+    def _last_end(self, endpoint: str, since: int) -> int:
+        """Where the last of the kills from `since` on ended: not always where the last re-arm was."""
+        query = select(func.max(_K.until)).where(_K.endpoint == endpoint, _K.since >= since)
+        return int(self._on.execute(query).scalar_one())
 
     def _cover(self, place: Place, since: int, until: int | None, sequence: int) -> None:
         last = self._last(place)

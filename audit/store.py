@@ -62,6 +62,15 @@ def tip(connection: Connection) -> Tip:
     return _tip(connection, lock=False)
 
 
+def hold(connection: Connection) -> Tip:
+    """The end of the chain, which nobody else appends to until this transaction ends.
+
+    Whoever does more than append in a transaction holds the chain first: two that lock the same things in
+    two orders wait for each other. Raises BrokenChain.
+    """
+    return _tip(connection, lock=True)
+
+
 def append(connection: Connection, events: Sequence[Event]) -> tuple[Record, ...]:
     """Append `events` in this transaction; the records that they became.
 
@@ -70,7 +79,7 @@ def append(connection: Connection, events: Sequence[Event]) -> tuple[Record, ...
     """
     if not events:
         return ()
-    before = _tip(connection, lock=True)
+    before = hold(connection)
     fresh = _fresh(connection, events)
     if not fresh:
         return ()

@@ -88,14 +88,15 @@ class HeadKeeper:
         while True:
             await asyncio.sleep(LOOK)
             if self._key is None:
-                await self._open_again()
+                await self.try_open()
             if not self._looked:
                 await self._look_back()
             elapsed = self._clock.monotonic() - self._taken_at
             if elapsed >= self._every or self._recorder.recorded - self._recorded >= MOST_RECORDS:
                 await self.take()
 
-    async def _open_again(self) -> None:
+    async def try_open(self) -> None:
+        """As `open`; whatever is wrong is a `problem`."""
         try:
             await self.open()
         except ConfigError as error:
@@ -107,8 +108,13 @@ class HeadKeeper:
         if self._key is None:
             return
         try:
-            tip = await self._keeper.run(lambda database: database.read(store.tip))
-            if tip.size == 0 or (self.last is not None and self.last.size == tip.size):
+            last = self.last
+            tip, departs = await self._keeper.run(lambda database: database.read(lambda on: _seen(on, last)))
+            if departs is not None:
+                # Never signed over: whoever restored an older database on purpose moves the file away.
+                self._fail(departs)
+                return
+            if tip.size == 0 or (last is not None and last.size == tip.size):
                 return
             at = micros(self._clock.wall())
             head = heads.sign(self._key, size=tip.size, root=tip.frontier.root(), chain=tip.chain, at=at)
@@ -140,6 +146,11 @@ class HeadKeeper:
         if problem != self.problem:
             note(log, logging.ERROR, "audit chain", problem=problem)
         self.problem = problem
+
+
+def _seen(connection: Connection, last: Head | None) -> tuple[store.Tip, str | None]:
+    """The chain's end, and why the chain does not lead through `last`; None: it does."""
+    return store.tip(connection), None if last is None else _departs(connection, last)
 
 
 def _departs(connection: Connection, head: Head) -> str | None:

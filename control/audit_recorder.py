@@ -110,6 +110,11 @@ class Recorder:
         """Events that are not durable yet."""
         return len(self._waiting)
 
+    @property
+    def lacking_since(self) -> int | None:
+        """The earliest instant (microseconds) of what is not durable yet: the chain is whole before it."""
+        return min((one.event.at for one in self._waiting), default=None)
+
     def now(self) -> int:
         """This instant on the time axis of the chain, in microseconds: it never runs back."""
         self._floor = max(self._floor, micros(self._clock.wall()))
@@ -292,6 +297,7 @@ class Recorder:
             now = self._clock.monotonic()
 
             def write(on: Connection) -> tuple[T, int]:
+                store.hold(on)
                 appended = _append(on, before, now)
                 answer = work(on)
                 if text is not None:
@@ -399,6 +405,7 @@ def numbers(report: GuardReport) -> dict[str, object]:
 
 
 def _append(on: Connection, waiting: Sequence[_Waiting], now: float) -> int:
+    store.hold(on)
     for one in waiting:
         if one.text is not None:
             store.keep_text(on, one.text)

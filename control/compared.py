@@ -183,7 +183,7 @@ def _named(table: Table, names: Sequence[str]) -> Columns:
 
 def _watched(table: Table, names: Sequence[str] | None) -> Columns:
     found = _named(table, names or ())
-    if found or names == ():
+    if found or (names is not None and len(names) != len(table.names)):
         return found
     return _named(table, table.names[: MOST_FEATURES + 1])
 

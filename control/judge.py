@@ -96,6 +96,8 @@ class Judge:
         self.last_trip: Trip | None = None
         self.breakers: dict[int, str] = {}
         self.last_served_at: float | None = None
+        # How often it was re-armed: a trip that is over again before a release looks leaves this trace.
+        self.rearms = 0
         self.may_move: Callable[[], bool] = lambda: True
         # Until its release was read, nobody is served by a candidate that has to pass gates first.
         self.ruled = settings.gates.configured or settings.watch > 0
@@ -303,6 +305,9 @@ class Judge:
 
     def rearm(self, evidence_since: int) -> None:
         """Forget the evidence and start again from shadow: pairs count from `evidence_since` on."""
+        self.rearms += 1
+        if self.ruled:  # what the release had reached before the trip holds no more
+            self.placed = Stage(Mode.SHADOW)
         self.guards.reset()
         self._begin()
         now = self._clock.wall()
@@ -372,6 +377,7 @@ class Judge:
         to compare with, is another trial.
         """
         self.last_trip = earlier.last_trip
+        self.rearms = earlier.rearms
         if earlier.release != self.release or earlier.settings.incumbent.name != self.settings.incumbent.name:
             return "other versions are on trial now"
         self.progress = earlier.progress

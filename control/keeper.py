@@ -107,6 +107,12 @@ class Keeper:
             if self._unkept or self.failure is not None:
                 await self._recover()
 
+    async def last_attempt(self) -> None:
+        """Once more, what is not kept; what stays unkept is logged by its ids."""
+        await self._recover()
+        if self._unkept:
+            note(log, logging.ERROR, "ended with kills that are not kept", kills=sorted(self._unkept))
+
     async def close(self) -> None:
         """Close the store after what is under way."""
         loop = asyncio.get_running_loop()

@@ -15,6 +15,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import msgspec
 
@@ -76,11 +77,20 @@ class Held:
 
 
 class Remembered(msgspec.Struct, frozen=True):
-    """What is kept of one version's lineage between two lives."""
+    """What is kept of one record between two lives; `versions` are the names that it was told of."""
 
     record: Lineage
     confirmed_at: float
     gaps: tuple[str, ...] = ()
+    versions: tuple[str, ...] = ()
+
+
+class Asked(NamedTuple):
+    """Whose lineage it is: a version by its name, which may be another after a reload."""
+
+    endpoint: str
+    arm: Arm
+    version: str
 
 
 NOTHING = Held(problem="no lineage is configured for this version")
@@ -107,7 +117,8 @@ class LineageDesk:
         self._opened: RegistrySettings | None = None
         self._refusal: ConfigError | None = None
         self._held: dict[References, Held] = {}
-        self._told: dict[tuple[str, Arm], Lineage | None] = {}
+        self._told: dict[Asked, Lineage | None] = {}
+        self._kept: dict[References, Remembered] = {}
         self._reactions: list[Changed] = []
         self._looking = asyncio.Lock()
         self._due = 0.0
@@ -125,7 +136,8 @@ class LineageDesk:
 
     def restore(self, states: Mapping[str, bytes]) -> None:
         """Take what an earlier life kept, for versions that no registry has answered for in this one."""
-        for references in {references for _, _, references in _asked(self._switchboard.settings)}:
+        asked = tuple(_asked(self._switchboard.settings))
+        for references in {references for _, references in asked}:
             held = self._held.get(references, Held(references))
             kept = states.get(_name(references))
             if kept is None or held.confirmed_at is not None:
@@ -143,9 +155,9 @@ class LineageDesk:
                 found.confirmed_at,
                 held.stale_since or self._clock.wall(),
             )
-        for endpoint, arm, references in _asked(self._switchboard.settings):
-            if self._told.get((endpoint, arm)) is None:
-                self._told[endpoint, arm] = self._held.get(references, NOTHING).record
+            for one, of in asked:
+                if of == references and one.version in found.versions and self._told.get(one) is None:
+                    self._told[one] = found.record
 
     async def watch(self) -> None:
         """Ask for ever."""
@@ -160,13 +172,18 @@ class LineageDesk:
         async with self._looking:
             settings = self._settings = self._switchboard.settings
             await self._open(settings.registry)
-            wanted = dict.fromkeys(references for _, _, references in _asked(settings))
+            asked = tuple(_asked(settings))
+            wanted = dict.fromkeys(references for _, references in asked)
             few = asyncio.Semaphore(AT_ONCE)
             found = await asyncio.gather(*(self._ask(references, few) for references in wanted))
             self._held = dict(zip(wanted, found, strict=True))
             self._due = self._clock.monotonic() + settings.registry.poll
-            for endpoint, arm, references in _asked(settings):
-                self._tell(endpoint, arm, self._held[references])
+            if settings is not self._switchboard.settings:
+                # Another configuration came meanwhile: it has its own versions, and is asked about next.
+                return
+            for one, references in asked:
+                self._tell(one, self._held[references])
+            await self._keep(*(held for held in found if self._is_news(held)))
 
     async def end(self) -> None:
         """Keep when everything was last confirmed, and let the registries go."""
@@ -201,10 +218,7 @@ class LineageDesk:
         before = self._held.get(references, Held(references))
         if before.stale_since is not None:
             note(log, logging.INFO, "lineage fresh again", references=_written(references))
-        held = Held(references, found.record, found.gaps, None, self._clock.wall(), None)
-        if (before.record, before.gaps) != (found.record, found.gaps):
-            await self._keep(held)
-        return held
+        return Held(references, found.record, found.gaps, None, self._clock.wall(), None)
 
     def _stale(self, before: Held, error: PointsmanError) -> Held:
         if before.problem != str(error):
@@ -218,28 +232,45 @@ class LineageDesk:
         return replace(before, problem=str(error), stale_since=before.stale_since or self._clock.wall())
 
     async def _keep(self, *several: Held) -> None:
-        states = {
-            _name(one.references): _encoder.encode(Remembered(one.record, one.confirmed_at, one.gaps))
+        wanted = {
+            one.references: Remembered(one.record, one.confirmed_at, one.gaps, self._versions(one))
             for one in several
             if one.record is not None and one.confirmed_at is not None
         }
-        if not states:
+        if not wanted:
             return
+        states = {_name(references): _encoder.encode(one) for references, one in wanted.items()}
         try:
             await self._keeper.checkpoint(states, {})
+            self._kept |= wanted
         except StateUnavailable as error:
             # It is asked for again anyway; only a restart during an outage would not know it.
             note(log, logging.WARNING, "lineage not kept", reason=str(error))
 
-    def _tell(self, endpoint: str, arm: Arm, held: Held) -> None:
-        before = self._told.get((endpoint, arm))
-        self._told[endpoint, arm] = held.record
+    def _is_news(self, held: Held) -> bool:
+        """Whether what is kept of it says something else."""
+        kept = self._kept.get(held.references)
+        return kept is None or (kept.record, kept.gaps, kept.versions) != (
+            held.record,
+            held.gaps,
+            self._versions(held),
+        )
+
+    def _versions(self, held: Held) -> tuple[str, ...]:
+        """The versions that the record was told of."""
+        asked = _asked(self._switchboard.settings)
+        told = {one for one, references in asked if references == held.references}
+        return tuple(sorted({one.version for one in told if self._told.get(one) == held.record}))
+
+    def _tell(self, one: Asked, held: Held) -> None:
+        before = self._told.get(one)
+        self._told[one] = held.record
         if before == held.record:
             return
         told = {
-            "endpoint": endpoint,
-            "arm": arm.value,
-            "references": [str(one) for one in held.references],
+            "endpoint": one.endpoint,
+            "arm": one.arm.value,
+            "references": list(map(str, held.references)),
             "before": None if before is None else before.version,
             "after": None if held.record is None else held.record.version,
             "changed": list(changes(before, held.record)),
@@ -248,16 +279,16 @@ class LineageDesk:
         note(log, logging.INFO, "lineage changed", **told)
         self._switchboard.events.tell("lineage", told)
         for changed in self._reactions:
-            changed(endpoint, arm, before, held.record)
+            changed(one.endpoint, one.arm, before, held.record)
 
 
-def _asked(settings: Settings) -> Iterator[tuple[str, Arm, References]]:
-    """Every version that has references: its endpoint, its arm, and they."""
+def _asked(settings: Settings) -> Iterator[tuple[Asked, References]]:
+    """Every version that has references, and they."""
     for one in settings.endpoints:
         if one.incumbent_lineage:
-            yield one.name, Arm.INCUMBENT, one.incumbent_lineage
-        if one.candidate_lineage:
-            yield one.name, Arm.CANDIDATE, one.candidate_lineage
+            yield Asked(one.name, Arm.INCUMBENT, one.incumbent.name), one.incumbent_lineage
+        if one.candidate is not None and one.candidate_lineage:
+            yield Asked(one.name, Arm.CANDIDATE, one.candidate.name), one.candidate_lineage
 
 
 def _name(references: References) -> str:

@@ -24,7 +24,7 @@ from control.log import note
 from domain.errors import StateUnavailable
 from domain.exposure import Exposed, Question
 from domain.snapshot import Lookup
-from routing.sources.evaluator import Evaluator
+from routing.sources.evaluator import Evaluation, Evaluator
 from settings.schema import OpenFeatureSettings, Settings
 from settings.snapshot import lookup
 from settings.surroundings import platform_token
@@ -155,11 +155,14 @@ class LookupDesk:
             try:
                 await self._thread.run(self._evaluator.start())
             except StateUnavailable as error:
-                self._answers_nothing(str(error))
-                await asyncio.sleep(pause)
+                reason = str(error)
+            except Exception as error:  # a provider may raise whatever it likes
+                reason = _failed(error)
             else:
                 self._answers_again()
                 return
+            self._answers_nothing(reason)
+            await asyncio.sleep(pause)
 
     async def _pump(self) -> None:
         while True:
@@ -168,18 +171,27 @@ class LookupDesk:
             if not self._queued:
                 self._filled.clear()
             if asked:
+                before = {one: self._held[one].exposed for one in asked if one in self._held}
                 found = await self._evaluate(list(asked))
                 by_asking: dict[frozenset[str], list[Exposed]] = {}
                 for one in found:
-                    by_asking.setdefault(frozenset(asked[one.question]), []).append(one)
-                for sessions, answers in by_asking.items():
-                    self._tell(sessions, answers)
+                    # Other workers go by the answer that is held: what is different concerns them all.
+                    different = before.get(one.question, one.exposed) is not one.exposed
+                    sessions = {EVERYBODY} if different else asked[one.question]
+                    by_asking.setdefault(frozenset(sessions), []).append(one)
+                for asking, answers in by_asking.items():
+                    self._tell(asking, answers)
 
     async def _follow_changes(self) -> None:
         while True:
             await self._changed.wait()
             self._changed.clear()
-            await self._evaluate_held()
+            try:
+                await self._evaluate_held()
+            except Exception as error:  # the next change has to be followed all the same
+                note(log, logging.ERROR, "flags changed, and were not asked again", reason=_failed(error))
+                await asyncio.sleep(PAUSES[0])
+                self._changed.set()
 
     async def _evaluate_held(self) -> None:
         """Ask again for all that is held, and tell every worker what is different now."""
@@ -195,7 +207,10 @@ class LookupDesk:
 
     async def _evaluate(self, questions: list[Question]) -> list[Exposed]:
         """The answers there are; what is not answered is missing."""
-        evaluations = await self._thread.run(self._evaluator.evaluate(questions))
+        try:
+            evaluations = await self._thread.run(self._evaluator.evaluate(questions))
+        except Exception as error:  # a provider may raise whatever it likes
+            evaluations = [Evaluation(None, _failed(error))] * len(questions)
         now = self._clock.monotonic()
         found: list[Exposed] = []
         unanswered = ""
@@ -261,6 +276,11 @@ class LookupDesk:
         if self.stale is not None:
             note(log, logging.INFO, "flags fresh again")
             self.stale = None
+
+
+def _failed(error: Exception) -> str:
+    """Told by its kind alone: its text is the provider's own and may hold the unit."""
+    return f"the flag platform's code failed: {type(error).__name__}"
 
 
 def _pauses() -> Iterable[float]:

@@ -216,7 +216,9 @@ class Control:
             self.switchboard.publish()
         if self._invocation.kill:
             self.kill_all()
-        await self.heads.open()
+        # No kill waits for a signature: whatever is wrong with the audit's files is told, and tried again.
+        opening = self._tasks.spawn(self.heads.try_open(), "audit key")
+        await asyncio.wait({opening}, timeout=FIRST_READING)
         self.recorder.begin(self.switchboard.settings, self.switchboard.judges, self.switchboard.flags)
         self._tasks.spawn(self.recorder.run(), "audit")
         self._tasks.spawn(self.heads.run(), "audit heads")
@@ -245,11 +247,15 @@ class Control:
                     await self.keeper.checkpoint({}, {})
                 except StateUnavailable as error:
                     note(log, logging.ERROR, "ended without a last checkpoint", reason=str(error))
+        # A kill that waits for the disk comes before all farewells: the supervisor waits for seconds only.
+        await self.keeper.last_attempt()
         await self.link.close()
         await self.flags.end()
         if self.membership is not None:
             await self.membership.end()
         await self._tasks.cancel()
+        if self.keeper.unkept:  # killed meanwhile, or cancelled in the queue just now
+            await self.keeper.last_attempt()
         await self.lineage.end()
         if self.membership is not None:
             await self.membership.close()

@@ -37,9 +37,9 @@ from domain.ports import Lease
 from domain.verdict import Verdict
 from gates import plan, release, releases
 from gates.plan import Progress
-from gates.release import Phase, Release, Seen, Terms, Trigger
+from gates.release import TRANSITIONS, Phase, Release, Seen, Terms, Trigger
 from gates.releases import AlreadyOpen, StaleStep
-from gates.result import version_digest
+from gates.result import gates_digest, version_digest
 from gates.runner import demand_two
 from settings.schema import EndpointSettings
 from shadow.tasks import Tasks
@@ -48,7 +48,7 @@ TICK, IDLE = 0.25, 1.0
 """Seconds between two looks, where there are releases and where there are none."""
 
 RETRY = 60.0
-"""Seconds after which gates that were INCONCLUSIVE are executed again."""
+"""Seconds after which gates that were INCONCLUSIVE, or whose results are void, are executed again."""
 
 MOST_LISTED = 200
 PLAN = "plan"
@@ -92,6 +92,7 @@ class ReleaseDesk:
         self._tasks = tasks
         self._running: set[str] = set()
         self._runs: dict[str, tuple[Release, Run]] = {}
+        self._noticed: dict[str, tuple[str, int, int]] = {}
         self._turn = asyncio.Lock()
 
     # Life.
@@ -121,6 +122,12 @@ class ReleaseDesk:
             await self._look_at(name, judge, found)
         except (StaleStep, AlreadyOpen) as error:
             note(log, logging.INFO, "step not taken", endpoint=name, reason=str(error))
+        except StateUnavailable:
+            raise  # it is so for all of them
+        except Exception as error:
+            # A mistake of ours with one endpoint must not stop the others from being rolled back.
+            fields = {"endpoint": name, "reason": f"{type(error).__name__}: {error}"}
+            log.exception("release not looked at", extra={"fields": fields})
 
     async def _look_at(self, name: str, judge: Judge, found: Release | None) -> None:
         settings, token = judge.settings, self._lease.held()
@@ -143,8 +150,8 @@ class ReleaseDesk:
             self._apply(name, judge, found)
 
     async def _supersede(self, found: Release, settings: EndpointSettings, token: int) -> None:
-        """Abort `found`, which is of other versions than those that are configured."""
-        seen = Seen(self._clock.wall(), abort="other versions are configured")
+        """Abort `found`, which is of other versions, or of other gates, than those that are configured."""
+        seen = Seen(self._clock.wall(), abort="other versions or gates are configured")
         moved = release.step(found, terms(settings), seen)
         if moved is not None:
             await self._take(*moved, token)
@@ -156,7 +163,7 @@ class ReleaseDesk:
         fresh = Release(
             uuid.uuid4().hex, settings.name, settings.incumbent.name, candidate.name,
             version_digest(settings.incumbent, settings.path), version_digest(candidate, settings.path),
-            Phase.GATING, 0, now, now, reason="started",
+            Phase.GATING, 0, now, now, reason="started", gates=gates_digest(settings.gates),
         )  # fmt: skip
         begun = release.begun(fresh, terms(settings))
         await self._write(lambda on: releases.open_release(on, begun, token), begun, "started", actor)
@@ -185,15 +192,26 @@ class ReleaseDesk:
 
     async def _seen(self, found: Release, judge: Judge) -> Seen:
         staged = found.phase in (Phase.SHADOW, Phase.CANARY)
+        gates = await self._gated(found, judge.settings) if found.phase is Phase.GATING else None
+        # Nothing is awaited from here until the step is being written, so that it rests on one moment.
         arrived = not staged or _is_at(judge, found)
         return Seen(
             self._clock.wall(),
-            tripped=self._switchboard.tripped(found.endpoint),
+            tripped=self._switchboard.tripped(found.endpoint) or self._missed(found, judge),
             verdict=judge.verdict if arrived and judge.may_move() else Verdict.INCONCLUSIVE,
             pairs=judge.progress.pairs if arrived else 0,
-            gates=await self._gated(found, judge.settings) if found.phase is Phase.GATING else None,
+            gates=gates,
             restart=judge.restart,
         )
+
+    def _missed(self, found: Release, judge: Judge) -> bool:
+        """Whether the candidate was out and in again since the last step, which no look may have seen."""
+        at = found.id, found.steps
+        noticed = self._noticed.get(found.endpoint)
+        if noticed is None or noticed[:2] != at:
+            self._noticed[found.endpoint] = *at, judge.rearms
+            return False
+        return judge.rearms != noticed[2] and (found.phase, Trigger.TRIPPED) in TRANSITIONS
 
     async def _gated(self, found: Release, settings: EndpointSettings) -> Verdict | None:
         """What the gates say for this very phase of this release; they are executed if that is unknown."""
@@ -206,13 +224,14 @@ class ReleaseDesk:
             if known.results and begun >= found.since:
                 self._runs[name] = found, known
         phase, run = self._runs.get(name, (found, None))
-        if run is None or run.void is not None or (phase.id, phase.since) != (found.id, found.since):
+        if run is None or (phase.id, phase.since) != (found.id, found.since):
             self._execute(found)
             return None
         ended = max((one.ended for one in run.results), default=found.since)
-        if run.verdict is Verdict.INCONCLUSIVE and self._clock.wall() - ended >= RETRY:
+        unsettled = run.void is not None or run.verdict is Verdict.INCONCLUSIVE
+        if unsettled and self._clock.wall() - ended >= RETRY:
             self._execute(found)
-        return run.verdict
+        return run.verdict if run.void is None else None
 
     def _execute(self, found: Release) -> None:
         self._running.add(found.endpoint)
@@ -235,6 +254,8 @@ class ReleaseDesk:
     def _apply(self, name: str, judge: Judge, found: Release) -> None:
         """See to it that what `found` says is served."""
         self.latest[name] = found
+        if self._missed(found, judge):
+            return  # the re-arm has put it into shadow, and the next step is the roll-back
         placed = release.placed(found)
         staged = found.phase in (Phase.SHADOW, Phase.CANARY)
         elsewhere = staged and not _is_at(judge, found)
@@ -321,7 +342,9 @@ class ReleaseDesk:
     async def _write(self, work: Callable[[Connection], T], moved: Release, why: str, actor: str) -> T:
         """Take a step and record it with the evidence that it rests on, in one transaction."""
         recorder, name = self._switchboard.recorder, moved.endpoint
-        reports = () if name not in self._switchboard.judges else self._switchboard.judges[name].reports()
+        judge = self._switchboard.judges.get(name)
+        rearms = 0 if judge is None else judge.rearms
+        reports = () if judge is None else judge.reports()
         evidence: dict[str, object] = {one.guard: numbers(one) for one in reports}
         if name in self._runs:
             evidence["gates"] = {one.gate: one.document() for one in self._runs[name][1].results}
@@ -332,7 +355,9 @@ class ReleaseDesk:
         step = recorder.event(
             "release.moved", "release", name, actor=actor, reason=moved.reason, after=after, evidence=evidence
         )
-        return await recorder.together(work, step)
+        done = await recorder.together(work, step)
+        self._noticed[name] = moved.id, moved.steps, rearms
+        return done
 
 
 def is_ruled(settings: EndpointSettings) -> bool:
@@ -354,6 +379,7 @@ def _is_of(found: Release, settings: EndpointSettings) -> bool:
         candidate is not None
         and found.candidate_digest == version_digest(candidate, settings.path)
         and found.incumbent_digest == version_digest(settings.incumbent, settings.path)
+        and (found.phase is Phase.DONE or found.gates == gates_digest(settings.gates))
     )
 
 

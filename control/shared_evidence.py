@@ -200,8 +200,9 @@ class SharedEvidence:
     def watch(self) -> None:
         """Go on alone where the log keeps own evidence waiting; to be called often."""
         now = self._clock.monotonic()
-        for trial in self._trials.values():
-            if trial.asked_at is not None and now - trial.asked_at > PATIENCE:
+        for trial in tuple(self._trials.values()):
+            late = trial.asked_at is not None and now - trial.asked_at > PATIENCE
+            if late and self._current(trial):
                 self._part(trial, "no answer in time")
 
     def kept(self, name: str) -> bytes:
@@ -282,7 +283,7 @@ class SharedEvidence:
     def hear(self, shown: Shown) -> None:
         """One entry, as it was told."""
         trial = self._trials.get(shown.endpoint)
-        if trial is None or trial.copy.ahead:
+        if trial is None or trial.copy.ahead or not self._current(trial):
             return
         known = shown.number <= trial.copy.sent.get(shown.sender, 0)
         if trial.copy.epoch == shown.epoch and shown.position <= trial.copy.index and known:
@@ -334,7 +335,8 @@ class SharedEvidence:
             self._apply(trial, trial.copy.inherit(kept.sent, kept.heard, waiting))
 
     def _current(self, trial: Trial) -> bool:
-        return self._trials.get(trial.name.endpoint) is trial
+        """Whether `trial` is what is on trial now: a re-arm or a reload ends it at once."""
+        return self._trial(trial.name.endpoint) is trial
 
     # Applying.
 
@@ -448,14 +450,15 @@ class SharedEvidence:
         if epoch is None or (epoch == copy.epoch and copy.differs(state.length, state.last)):
             # It was lost, or rolled back: what the leader holds is true.
             if not await self._open(trial, epoch) and epoch is not None:
-                await self._join(trial, epoch)
+                await self._join(trial, epoch, 0)
         elif epoch != copy.epoch or copy.ahead:
-            if not await self._join(trial, epoch):
+            if not await self._join(trial, epoch, state.length):
                 await self._open(trial, epoch)
         elif state.length > copy.index:
             # The last entry is read again, to see that it is still the same.
             behind = copy.last is not None
-            if not await self._catch_up(trial, epoch, again=behind) and not await self._join(trial, epoch):
+            caught_up = await self._catch_up(trial, epoch, state.length, again=behind)
+            if not caught_up and not await self._join(trial, epoch, state.length):
                 await self._open(trial, epoch)
 
     async def _open(self, trial: Trial, expected: str | None) -> bool:
@@ -479,8 +482,8 @@ class SharedEvidence:
         note(log, logging.INFO, "evidence log begun", endpoint=trial.name.endpoint, epoch=epoch)
         return True
 
-    async def _join(self, trial: Trial, epoch: str) -> bool:
-        """Begin from the checkpoint of `epoch`."""
+    async def _join(self, trial: Trial, epoch: str, length: int) -> bool:
+        """Begin from the checkpoint of `epoch`, and get at least to entry `length`."""
         standing = await self._store.standing(trial.name, epoch)
         if standing is None or not self._current(trial):
             return False
@@ -492,31 +495,30 @@ class SharedEvidence:
             return False
         trial.copy.joined(epoch, standing)
         self._board.adopted(trial.name.endpoint)
-        if not await self._catch_up(trial, epoch):
+        if not await self._catch_up(trial, epoch, length):
             self._apply(trial, trial.copy.lost())
             return False
         trial.copy.renumber()
         note(log, logging.INFO, "evidence log joined", endpoint=trial.name.endpoint, index=trial.copy.index)
         return True
 
-    async def _catch_up(self, trial: Trial, epoch: str, *, again: bool = False) -> bool:
-        """Apply what the log holds beyond the copy; whether nothing is missing in between."""
+    async def _catch_up(self, trial: Trial, epoch: str, length: int, *, again: bool = False) -> bool:
+        """Apply what the log holds beyond the copy; whether nothing up to entry `length` is missing or cannot
+        be read. A few entries at a time: each takes a part of a millisecond to read."""
         copy = trial.copy
         if again:
             first = await self._store.entries(trial.name, epoch, copy.index - 1, 1)
             if not first or (first[0].sent.sender, first[0].sent.number) != copy.last:
                 return False
         while self._current(trial):
-            entries = await self._store.entries(trial.name, epoch, copy.index)
+            entries = await self._store.entries(trial.name, epoch, copy.index, TURN)
             if not entries:
-                return True
-            for number, placed in enumerate(entries, 1):
+                return copy.index >= length
+            for placed in entries:
                 todo = copy.shown(epoch, *placed)
                 if todo is None:
                     return False
                 self._apply(trial, todo)
-                if number % TURN == 0:
-                    await asyncio.sleep(0)
         return True
 
     async def _checkpoint(self, trial: Trial) -> None:

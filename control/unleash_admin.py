@@ -55,7 +55,7 @@ async def set_rollout(server: UnleashSettings, flag: str, percent: int) -> bool:
     found = await _request(server, flag, "GET", "strategies")
     try:
         strategies = [one for one in msgspec.json.decode(found, type=list[_Strategy]) if not one.disabled]
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Refused("Unleash sends what is no list of strategies") from error
     if [one.name for one in strategies] != [_ROLLOUT]:
         names = ", ".join(one.name for one in strategies) or "none"

@@ -22,6 +22,8 @@ LARGEST = 1024**3
 
 MOST_ROWS = 5_000_000
 
+_MILLISECONDS = 1e11  # of seconds, that is the year 5138; of milliseconds, 1973
+
 Cell = bool | int | float | str | None
 
 
@@ -88,6 +90,8 @@ class Files:
 def seconds(cell: Cell, where: str) -> float:
     """A time as seconds since the epoch: a number of them, or ISO 8601. Raises GateError."""
     if isinstance(cell, int | float) and not isinstance(cell, bool) and math.isfinite(cell):
+        if abs(cell) >= _MILLISECONDS:
+            raise GateError(f"{where} holds {cell!r}, no seconds: are they milliseconds? Divide them by 1000")
         return float(cell)
     try:
         found = datetime.fromisoformat(str(cell))

@@ -51,7 +51,7 @@ class Phase(enum.StrEnum):
 class Trigger(enum.StrEnum):
     """What makes a release take a step."""
 
-    ABORTED = "an operator aborts, or other versions are configured"
+    ABORTED = "an operator aborts, or other versions or gates are configured"
     TRIPPED = "the switch tripped"
     REARMED = "re-armed"
     GATES_PASSED = "every gate PASS"
@@ -86,7 +86,7 @@ TRANSITIONS: Final[Mapping[tuple[Phase, Trigger], frozenset[Phase]]] = {
     (Phase.SHADOW, Trigger.PATIENCE_OVER): _to(Phase.HALTED),
     (Phase.SHADOW, Trigger.TRIPPED): _to(Phase.ROLLED_BACK),
     (Phase.SHADOW, Trigger.ABORTED): _to(Phase.ABORTED),
-    (Phase.CANARY, Trigger.EVIDENCE): _to(Phase.CANARY, Phase.PROMOTED),
+    (Phase.CANARY, Trigger.EVIDENCE): NEXT_STAGES,  # to shadow: the plan was shortened meanwhile
     (Phase.CANARY, Trigger.GUARDS_BROKEN): _to(Phase.HALTED),
     (Phase.CANARY, Trigger.PATIENCE_OVER): _to(Phase.HALTED),
     (Phase.CANARY, Trigger.TRIPPED): _to(Phase.ROLLED_BACK),
@@ -120,13 +120,14 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """One release. Digests are those of `gates.result.version_digest`; times are wall clock.
+    """One release. Digests of versions are by `gates.result.version_digest`; times are wall clock.
 
     Attributes:
         stage: index into the plan; -1 is `gates.plan.REARM_SHADOW`.
         since: when this phase, or stage, began.
         steps: how many it has taken; the number of the next one.
         reason: why it is where it is, in words.
+        gates: digest of the gates that it has to pass, by `gates.result.gates_digest`; "" without any.
     """
 
     id: str
@@ -141,6 +142,7 @@ class Release:
     opened: float
     steps: int = 0
     reason: str = ""
+    gates: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from domain.routing import Version
 from domain.verdict import Verdict
+from settings.criteria import GateSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +148,11 @@ def version_digest(version: Version, path: str) -> str:
     """SHA-256 (hex) of a version as it is reached: name, URLs, and the path its server is asked at."""
     urls = [str(one) for one in version.upstreams]
     return _digest([version.name, urls, version.path or path])
+
+
+def gates_digest(settings: GateSettings) -> str:
+    """SHA-256 (hex) of the gates as they are configured, "" where there are none."""
+    return _digest(asdict(settings)) if settings.configured else ""
 
 
 def _digest(value: object) -> str:

@@ -28,6 +28,8 @@ from settings.schema import CompareSettings
 
 CLASSIFICATION, REGRESSION = "classification", "regression"
 
+_SHOWN = 10  # classes in a message
+
 
 @dataclass(frozen=True, slots=True)
 class Predicted:
@@ -100,6 +102,7 @@ def predicted(parts: Sequence[Prediction], settings: CompareSettings) -> Predict
         if any(not part.has_numbers or part.width != 1 for part in parts):
             raise GateError("a regression is scored on one number a row; name it with compare.output")
         numbers = np.concatenate([part.values[:, 0] for part in parts])
+        _demand_finite(numbers)
         return Predicted(numbers, None, np.array([]))
     if all(_is_named(part) for part in parts):
         values = _classes([_class(label, settings.labels) for part in parts for label in part.labels or ()])
@@ -110,6 +113,7 @@ def predicted(parts: Sequence[Prediction], settings: CompareSettings) -> Predict
     if any(part.width != width for part in parts):
         raise GateError("answers have different numbers of classes")
     table = np.concatenate([part.values for part in parts])
+    _demand_finite(table)
     if width == 1:
         table = np.concatenate([1.0 - table, table], axis=1)
         decided = (table[:, 1] >= settings.threshold).astype(np.int64)
@@ -123,12 +127,8 @@ def scorer(metric: str, truths: NDArray[Any], said: Predicted, kind: str) -> Cal
     metric cannot be worked out of these predictions.
     """
     estimator: _Recorded
-    if kind != REGRESSION and truths.dtype.kind != said.values.dtype.kind:
-        label, answer = truths[0], said.values[0]
-        raise GateError(
-            f"a label is {str(label)!r} and a prediction is {str(answer)!r}: name the classes, by their "
-            "index, in compare.labels"
-        )
+    if kind != REGRESSION:
+        _demand_known(truths, said)
     if kind == REGRESSION:
         estimator = _RecordedNumbers(said)
     elif said.probabilities is None:
@@ -153,6 +153,35 @@ def scorer(metric: str, truths: NDArray[Any], said: Predicted, kind: str) -> Cal
     if math.isnan(whole):
         raise GateError(f"the metric {metric} has no value on these rows: are there labels of every class?")
     return of
+
+
+def _demand_finite(values: NDArray[np.float64]) -> None:
+    """Raises GateError when something is no number: NaN compares as False, which would make it a class."""
+    wrong = int((~np.isfinite(values)).sum())
+    if wrong:
+        raise GateError(
+            f"{wrong} predicted values are no numbers (null, NaN, infinite): no score on the rest"
+        )
+
+
+def _demand_known(truths: NDArray[Any], said: Predicted) -> None:
+    """Raises GateError when labels and predictions are not of the same classes.
+
+    Probabilities name every class that there is, so each label must be one. Predicted labels need not show
+    all classes, but where none of them is ever a label, they are written in another way.
+    """
+    if truths.dtype.kind != said.classes.dtype.kind:
+        known = np.zeros(len(truths), dtype=bool)
+    else:
+        known = np.isin(truths, said.classes)
+    if known.all() or (said.probabilities is None and known.any()):
+        return
+    label, answer = truths[~known][0], said.values[0]
+    classes = ", ".join(repr(str(one)) for one in said.classes[:_SHOWN])
+    raise GateError(
+        f"a label is {str(label)!r} and a prediction is {str(answer)!r}, one of the classes {classes}: name "
+        "the classes, by their index, in compare.labels"
+    )
 
 
 def _wants_more(error: Exception) -> bool:

@@ -7,6 +7,7 @@ very server that the configuration names.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import ssl
 from typing import NamedTuple, Self
@@ -22,6 +23,9 @@ from domain.routing import Upstream, Version
 HEADERS = {"content-type": "application/json", "accept": "application/json", "x-pointsman-mirror": "1"}
 
 MOST_CONNECTIONS = 256
+
+LARGEST = 256 * 1024 * 1024
+"""Bytes of an answer."""
 
 _INFER = "/infer"
 
@@ -57,6 +61,7 @@ class ModelServer:
         self._upstreams = itertools.cycle(version.upstreams)
         name = version.upstreams[0].policy.trust.server_name
         self._extensions = {} if name is None else {"sni_hostname": name}
+        self._timeout = timeout
         self._http = httpx.AsyncClient(
             verify=_trust(version.upstreams[0]),
             timeout=timeout,
@@ -110,16 +115,35 @@ class ModelServer:
 
     async def _request(self, method: str, url: str, body: bytes | None) -> Reply:
         try:
-            answer = await self._http.request(
-                method, url, content=body, headers=HEADERS, extensions=self._extensions
-            )
+            # The client's own timeout bounds each read: a server that drips would never be too late.
+            async with (
+                asyncio.timeout(self._timeout),
+                self._http.stream(
+                    method, url, content=body, headers=HEADERS, extensions=self._extensions
+                ) as answer,
+            ):
+                content = await _content(answer)
+        except TimeoutError as error:
+            why = f"none within {self._timeout:g} s"
+            raise GateError(f"{url} ({self.version.name}) gives no answer: {why}") from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             why = str(error) or type(error).__name__
             raise GateError(f"{url} ({self.version.name}) gives no answer: {why}") from error
         # httpx has undone the content coding.
         length = answer.headers.get("inference-header-content-length", "")
         media = Media.from_fields(answer.headers.get("content-type", ""), "", length) if length else JSON
-        return Reply(answer.status_code, answer.content, media, url)
+        return Reply(answer.status_code, content, media, url)
+
+
+async def _content(answer: httpx.Response) -> bytes:
+    """The whole body. Raises GateError when it is too long."""
+    parts, length = [], 0
+    async for part in answer.aiter_bytes():
+        parts.append(part)
+        length += len(part)
+        if length > LARGEST:
+            raise GateError(f"{answer.url} answers with more than {LARGEST} bytes")
+    return b"".join(parts)
 
 
 def _trust(upstream: Upstream) -> ssl.SSLContext | bool:

@@ -24,7 +24,10 @@ LARGEST = 60 * 1024
 
 
 class Handover(msgspec.Struct, frozen=True):
-    """`sockets` are descriptors; `listen` is the address as configured, `folder` the private one."""
+    """`sockets` are descriptors; `listen` is the address as configured, `folder` the private one.
+
+    `killing`: every candidate is to be killed, by a control process that does not run yet.
+    """
 
     listen: str
     sockets: list[int]
@@ -32,6 +35,7 @@ class Handover(msgspec.Struct, frozen=True):
     folder: str
     control: Heir | None
     workers: list[Heir]
+    killing: bool = False
 
 
 def become_successor(message: Handover) -> NoReturn:

@@ -20,6 +20,7 @@ import signal
 import socket
 import sys
 import tempfile
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,6 +43,8 @@ CONTROL_GRACE = 5.0
 """Seconds the control process has to end after SIGTERM."""
 LOOK = 0.5
 """Seconds between looks at the configuration and the certificates."""
+KILL_KEPT = 30.0
+"""Seconds after which a control process that was started to kill has surely done so, and kept it."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -61,7 +64,7 @@ class Supervisor:
         self._stopping = asyncio.Event()
         self._changing = asyncio.Lock()
         self._control: Child | None = None
-        self._killing = False
+        self._killing = inherited is not None and inherited.killing
         self._listen = str(settings.listen)
         self._workers = Workers(self._sockets(workers), self._boot, self._tasks, self._stopping)
         folder = tempfile.mkdtemp(prefix="pointsman-") if inherited is None else inherited.folder
@@ -150,9 +153,10 @@ class Supervisor:
                     *(["--kill"] if self._killing else []),
                 ]
             )  # fmt: skip
-            self._killing = False
+            asked, self._killing = self._killing, False
+            began = time.monotonic()
             code = await self._control.wait()
-            self._killing |= code == -signal.SIGUSR1  # it came before the process could take it
+            self._killing |= kill_is_undone(asked, code, time.monotonic() - began)
             if not self._stopping.is_set():
                 await rhythm.rest("control", code)
 
@@ -255,6 +259,7 @@ class Supervisor:
             folder=str(self._folder),
             control=None if control is None else control.heir(),
             workers=self._workers.heirs(),
+            killing=self._killing,
         )
 
     # ---- the end --------------------------------------------------------------------------------------
@@ -292,3 +297,12 @@ def check_succession(config: Path, listening: str) -> None:
         if importlib.util.find_spec(module) is None:
             raise ConfigError("program", module, "install it whole")
     importlib.import_module("gateway.serving")
+
+
+def kill_is_undone(asked: bool, code: int, lived: float) -> bool:
+    """Whether a control process ended with `code` before a kill by signal was kept.
+
+    It was `asked` to kill when it was started, and failed after `lived` seconds; or the signal reached it
+    before it could take it, and ended it.
+    """
+    return code == -signal.SIGUSR1 or (asked and code != 0 and lived < KILL_KEPT)

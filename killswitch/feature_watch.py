@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import msgspec
+import numpy as np
 
 from domain.verdict import Verdict
 from killswitch import sentences
@@ -70,13 +71,17 @@ class FeatureWatch:
         """What a batch of requests will do; it notes who has voted at `now`."""
         if self._guard is None:
             return {}, self._to_learn(requests, now)
-        per = self._settings.vote_per
-        if per != "pair":
-            requests = [
-                part for one in requests for part in _speakers(one, each=per == "row" or not one.unit)
-            ]
         values, owners = matrix(requests, self._guard.names)
         units, at = [one.unit for one in requests], [one.at for one in requests]
+        per = self._settings.vote_per
+        if per != "pair" and len(owners):
+            # Who speaks: a request by all its rows or, where each votes, every row by itself.
+            each = np.array([per == "row" or not unit for unit in units], dtype=bool)[owners]
+            first = np.ones(len(owners), dtype=bool)
+            first[1:] = each[1:] | (owners[1:] != owners[:-1])
+            whose = owners[first].tolist()
+            units, at = [units[one] for one in whose], [at[one] for one in whose]
+            owners = np.cumsum(first) - 1
         return self._guard.read(units, values, at, now, owners), ()
 
     def add(self, votes: Sequence[Mapping[str, DriftIncrement]], rows: Sequence[Row]) -> None:
@@ -153,14 +158,3 @@ class FeatureWatch:
 def _finite(value: float) -> float:
     """What can be kept as JSON: infinity is the largest number there is."""
     return max(-sys.float_info.max, min(value, sys.float_info.max)) if math.isinf(value) else value
-
-
-def _speakers(one: Request, *, each: bool) -> list[Request]:
-    """The request itself or, where `each` row votes, one for each of its rows."""
-    rows = len(next(iter(one.columns.values()), ()))
-    if not each or rows < 2:
-        return [one]
-    return [
-        Request(one.unit, one.at, {name: column[row : row + 1] for name, column in one.columns.items()})
-        for row in range(rows)
-    ]

@@ -13,7 +13,7 @@ from control import live_view
 from control.answers import json
 from control.panel import Panel
 from control.switchboard import UnknownEndpoint
-from domain.errors import ConfigError
+from domain.errors import ConfigError, StateUnavailable
 
 Text = Annotated[str | None, Query(max_length=200)]
 
@@ -26,9 +26,14 @@ def routes(panel: Panel) -> APIRouter:
     @router.get("/live")
     async def live(at: Text = None, endpoint: Text = None) -> Response:
         """Versions with lineage, weights, flags, switches and configuration at `at` (ISO 8601), or now."""
-        await recorder.flush()
+        whole = await recorder.flush()
+        lacking = recorder.lacking_since
         now = recorder.now()
         wanted = now if at is None else _instant(at, now)
+        if not whole and lacking is not None and wanted >= lacking:
+            raise StateUnavailable(
+                f"what happened from {times.iso(lacking)} on is not recorded yet: {recorder.failure}"
+            )
 
         def read(on: Connection) -> dict[str, object]:
             first = store.first_time(on)

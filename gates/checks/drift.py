@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from domain.errors import GateError
 from domain.verdict import Verdict
-from gates.files import Files, Table, number, seconds
+from gates.files import Cell, Files, Table, number, seconds
 from gates.gate import GateContext
 from gates.result import Judgement
 from killswitch.drift import MOST_FEATURES, FeatureReference
@@ -92,7 +92,7 @@ class Drift:
             names = tuple(
                 name
                 for name, cells in reference.columns.items()
-                if name != self._settings.time and any(isinstance(cell, int | float) for cell in cells)
+                if name != self._settings.time and any(map(_is_number, cells))
             )
         if not 1 <= len(names) <= MOST_FEATURES:
             raise GateError(
@@ -149,8 +149,27 @@ def _edges(values: Values) -> tuple[float, ...]:
     return tuple(float(edge) for edge in inner)
 
 
+def _is_number(cell: Cell) -> bool:
+    """Also one that is written as a text, as all numbers of a CSV column are that has a text among them."""
+    if isinstance(cell, str):
+        try:
+            float(cell)
+        except ValueError:
+            return False
+        return True
+    return cell is not None
+
+
 def _numbers(table: Table, name: str) -> Values:
-    return np.array([number(cell) for cell in table.column(name, "a feature")])
+    cells = table.column(name, "a feature")
+    texts = [cell for cell in cells if isinstance(cell, str)]
+    if texts:
+        wrong = next((cell for cell in texts if not _is_number(cell)), texts[0])
+        raise GateError(
+            f"column {name!r} of {table.path} holds {wrong!r}, which is no number: leave the cell empty "
+            "where it is missing, or name the columns of numbers with gates.drift.features"
+        )
+    return np.array([number(cell) for cell in cells])
 
 
 def _rows(table: Table, chosen: NDArray[np.bool_]) -> Table:

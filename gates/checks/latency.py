@@ -3,7 +3,9 @@
 A quantile passes when the upper bound of its order statistics is within the limit, fails when the lower bound
 is beyond it, and in between there were too few requests to say. Against the incumbent, both are loaded side
 by side, and the bounds of both count. A request that fails is infinitely late, and more failures than allowed
-fail the gate whatever the quantiles say.
+fail the gate whatever the quantiles say. An incumbent that fails that often is nothing to be held against.
+What this process was late with sending is in both latencies, and would lengthen the limit: for a PASS it is
+taken off the incumbent's.
 """
 
 from __future__ import annotations
@@ -70,7 +72,8 @@ class Latency:
         for share, ratio in settings.ratios:
             low, high = quantile_bounds(ordered, share, _ERROR)
             least, most = quantile_bounds(done.measured[1].ordered(), share, _ERROR)
-            verdicts.append(_verdict(low, high, ratio * least, ratio * most))
+            strict = ratio * max(0.0, least - late) if math.isfinite(least) else 0.0
+            verdicts.append(_verdict(low, high, strict, ratio * most))
             numbers |= _finite(f"p{share * 100:g}", low, high)
             numbers |= _finite(f"incumbent_p{share * 100:g}", least, most)
             told.append(
@@ -83,6 +86,8 @@ class Latency:
                 f"{failed:.2%} of the requests failed ({settings.errors:.2%} may); {sentence}",
                 numbers,
             )
+        if settings.ratios:
+            _demand_answers(done.measured[1], settings.errors)
         verdict = Verdict.worst(verdicts)
         tightest = min([limit for _, limit in settings.limits] or [math.inf])
         if verdict is not Verdict.PASS and late > TOLERATED_LATENESS * min(tightest, _middle(ordered)):
@@ -111,6 +116,15 @@ def _verdict(low: float, high: float, least: float, most: float) -> Verdict:
     if high <= least:
         return Verdict.PASS
     return Verdict.FAIL if low > most else Verdict.INCONCLUSIVE
+
+
+def _demand_answers(incumbent: load.Measured, errors: float) -> None:
+    failed = incumbent.failed / len(incumbent.latencies)
+    if failed > errors:
+        raise GateError(
+            f"{failed:.2%} of the requests to the incumbent failed ({errors:.2%} may): there is nothing to "
+            "hold the candidate against"
+        )
 
 
 def _middle(ordered: NDArray[np.float64]) -> float:

@@ -124,9 +124,10 @@ class RedisClient:
 
     def _translated(self, error: Exception) -> Exception:
         """StateUnavailable for whatever Redis or the way to it did; defects of our own stay what they are."""
-        from redis.exceptions import RedisError
+        from redis.exceptions import RedisClusterException, RedisError
 
-        if isinstance(error, RedisError | OSError | TimeoutError):
+        # That no node of a cluster answers is no RedisError.
+        if isinstance(error, RedisError | RedisClusterException | OSError | TimeoutError):
             self.failures += 1
             return self._unavailable(error)
         return error
@@ -214,10 +215,10 @@ def _is_wrong_type(error: Exception) -> bool:
 
 async def _quietly(closing: Any) -> None:
     """What is being let go may be broken already, which is no news."""
-    from redis.exceptions import RedisError
+    from redis.exceptions import RedisClusterException, RedisError
 
     try:
         async with asyncio.timeout(PATIENCE):
             await closing
-    except (RedisError, OSError, TimeoutError):
+    except (RedisError, RedisClusterException, OSError, TimeoutError):
         return

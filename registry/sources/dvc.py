@@ -30,6 +30,7 @@ DEADLINE = 5.0
 """Seconds for one command."""
 
 _LARGEST = 1024 * 1024
+_LARGEST_METRICS = 64 * 1024
 _QUIET = {"GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
 
 
@@ -102,8 +103,8 @@ class Dvc:
         found: list[tuple[str, object]] = []
         for path in paths:
             content = await self._blob(commit, folder / path)
-            if content is not None:
-                found += _flat("", _decoded(path, content))
+            if content is not None and len(content) <= _LARGEST_METRICS:
+                found += _flat("", await asyncio.to_thread(_decoded, path, content))
         return found
 
     async def _origin(self) -> str:

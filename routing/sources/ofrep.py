@@ -30,6 +30,9 @@ AT_ONCE = 32
 LONGEST_WAIT = 60.0
 """Seconds that a server may ask us to wait."""
 
+_CODES = frozenset({"PARSE_ERROR", "TARGETING_KEY_MISSING", "INVALID_CONTEXT", "GENERAL"})
+"""Of a refusal only these are told: its other text is the server's own and may hold the unit."""
+
 
 class _Flag(msgspec.Struct):
     value: object = None
@@ -38,7 +41,6 @@ class _Flag(msgspec.Struct):
 
 class _Refusal(msgspec.Struct):
     code: str = msgspec.field(default="", name="errorCode")
-    details: str = msgspec.field(default="", name="errorDetails")
 
 
 class OfrepEvaluator:
@@ -121,7 +123,7 @@ class OfrepEvaluator:
             return Evaluation(False, f"FLAG_NOT_FOUND: {self._who} has no flag {flag!r}")
         if status == 400:
             refusal = _decoded(body, _Refusal) or _Refusal()
-            return Evaluation(False, f"{refusal.code or 'HTTP 400'}: {refusal.details[:200]}".rstrip(": "))
+            return Evaluation(False, refusal.code if refusal.code in _CODES else "HTTP 400")
         if status in (401, 403):
             where = self._server.token_env or "flags.openfeature.token_env"
             return Evaluation(None, f"{self._who} does not take the token in {where} (HTTP {status})")
@@ -152,7 +154,7 @@ class OfrepEvaluator:
 def _decoded(body: bytes, kind: type[T]) -> T | None:
     try:
         return msgspec.json.decode(body, type=kind)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
 
 

@@ -7,7 +7,8 @@ What is not left to the SDK (openfeature-sdk 0.10, docs/adr/0012-openfeature.md 
   count for `age` seconds from then on, and no longer;
 * initialisation: a provider whose `initialize` is a coroutine (GrowthBook's) is awaited here, since the SDK
   would call it with an argument that it does not take, and not await it;
-* its log: it writes a traceback with the unit's attributes for every evaluation that fails.
+* its log: it writes a traceback with the unit's attributes for every evaluation that fails;
+* its registry: it keeps every domain and every client for ever, so an evaluator has two of each in turn.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import itertools
 import logging
 import secrets
 from collections.abc import Callable, Mapping, Sequence
@@ -87,6 +89,8 @@ class SdkEvaluator:
         self._illness = ""
         self._made_at = 0.0
         self._renewing = asyncio.Lock()
+        own = f"pointsman-{secrets.token_hex(8)}"
+        self._clients = itertools.cycle([api.get_client(f"{own}-{one}") for one in range(2)])
         for name in ("openfeature", "openfeature.contrib", "growthbook", "growthbook_openfeature_provider"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
 
@@ -145,8 +149,8 @@ class SdkEvaluator:
     def _read(self, details: FlagEvaluationDetails[Any]) -> Evaluation:
         code, value = details.error_code, details.value
         if code is not None:
-            problem = f"{code}: {(details.error_message or '')[:200]}".rstrip(": ")
-            return Evaluation(False if code in _DEFINITE else None, problem)
+            # Its message is the provider's own text and may hold the unit.
+            return Evaluation(False if code in _DEFINITE else None, str(code))
         wanted = self._settings.variant
         if wanted is not None:
             return Evaluation(wanted in (details.variant, value))
@@ -160,8 +164,9 @@ class SdkEvaluator:
     # The provider's life.
 
     async def _begin(self) -> _Running:
-        """A new provider, ready, under a domain of its own. Raises StateUnavailable."""
-        domain = f"pointsman-{secrets.token_hex(8)}"
+        """A new provider, ready, in the domain that the running one has not. Raises StateUnavailable."""
+        client = self._free_client()
+        domain = str(client.domain)
         provider: Any = None
         try:
             async with asyncio.timeout(FIRST_WAIT):
@@ -177,7 +182,11 @@ class SdkEvaluator:
             reason = f"it was not ready after {FIRST_WAIT:g} s" if late else _reason(error)
             raise StateUnavailable(f"OpenFeature provider {self._settings.provider}: {reason}") from error
         self._made_at = self._monotonic()
-        return self._listening(_Running(domain, provider, api.get_client(domain)))
+        return self._listening(_Running(domain, provider, client))
+
+    def _free_client(self) -> OpenFeatureClient:
+        taken = None if self._running is None else self._running.client
+        return next(one for one in self._clients if one is not taken)
 
     def _listening(self, running: _Running) -> _Running:
         loop = asyncio.get_running_loop()

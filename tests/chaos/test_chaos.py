@@ -15,6 +15,7 @@ import random
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import datetime
 from pathlib import Path
 
 import httpx
@@ -83,10 +84,14 @@ class Replica:
         answer = (await self.gateway.admin.get("/readyz")).json()
         return list(answer.get("reasons", []))
 
-    async def tripped(self) -> bool:
-        """Whether it keeps its candidate out for good: every worker knows, and the disk does."""
+    async def tripped(self, since: float) -> bool:
+        """Whether it keeps its candidate out for good: every worker knows, and the disk does.
+
+        By a kill that was made after `since`, wall clock: one from before may be cleared already, at others.
+        """
         try:
-            out = bool((await self.gateway.view())["switch"]["tripped"])
+            kills = (await self.gateway.view())["switch"]["kills"]
+            out = any(datetime.fromisoformat(kill["at"]).timestamp() > since for kill in kills)
             reasons = await self.reasons()
         except httpx.HTTPError:
             return False  # its control process is on its way back
@@ -119,6 +124,7 @@ class Chaos:
         self._candidate = candidate
         self._draw = draw
         self._began = time.monotonic()
+        self._rearmed_at = 0.0
         self._watching: dict[int, asyncio.Task[None]] = {}
 
     def _say(self, words: str) -> None:
@@ -157,7 +163,7 @@ class Chaos:
         """SIGUSR1, by somebody on the machine who has neither network nor token."""
         one.gateway.signal(signal.SIGUSR1)
         async with asyncio.timeout(PATIENCE):
-            while not await one.tripped():  # noqa: ASYNC110
+            while not await one.tripped(self._rearmed_at):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         self._oracle.out(one.number)
         self._say(f"SIGUSR1 to {one.number}")
@@ -171,7 +177,7 @@ class Chaos:
 
     async def _follow(self, other: Replica, since: float) -> None:
         straight = not any(one.cut for one in self.replicas)
-        while not await other.tripped():  # noqa: ASYNC110 - it is asked over HTTP
+        while not await other.tripped(self._rearmed_at):  # noqa: ASYNC110 - it is asked over HTTP
             await asyncio.sleep(0.005)
         self._oracle.out(other.number)
         if straight:
@@ -190,6 +196,8 @@ class Chaos:
         except httpx.HTTPError as error:
             self._say(f"re-arm at {one.number}: {type(error).__name__}")
             return
+        finally:
+            self._rearmed_at = time.time()
         self._say(f"re-arm at {one.number}: {answer.status_code}")
         assert answer.status_code in (200, 409, 503), answer.text
         self.rearmed += answer.status_code == 200
@@ -200,7 +208,7 @@ class Chaos:
         self._candidate.wrong = True
         try:
             async with asyncio.timeout(3):
-                while not await one.tripped():  # noqa: ASYNC110
+                while not await one.tripped(self._rearmed_at):  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
             self._oracle.out(one.number)
             self._say(f"the candidate is right again, {one.number} is out")
@@ -300,7 +308,7 @@ class Chaos:
     async def all_tripped(self) -> None:
         """All are out, and are asked some hundred times more."""
         async with asyncio.timeout(PATIENCE):
-            while not all([await one.tripped() for one in self.replicas]):  # noqa: ASYNC110
+            while not all([await one.tripped(self._rearmed_at) for one in self.replicas]):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
 
             enough = len(self._oracle.asked) + 300

@@ -282,6 +282,24 @@ def test_out_of_reach_is_said_within_a_bound_with_the_address_and_no_secret() ->
     asyncio.run(scenario())
 
 
+def test_a_cluster_out_of_reach_is_said_like_any_other() -> None:
+    async def scenario() -> None:
+        client = RedisClient(RedisSettings("cluster", (("127.0.0.1", free_port()),)), {})
+        for call in (
+            lambda: RedisStore(client, "me").inventories(["rain"]),
+            lambda: RedisStore(client, "me").take_lease(60),
+            lambda: RedisLog(client).states([LogName("rain", "t")]),
+        ):
+            with pytest.raises(StateUnavailable):
+                await call()
+        with pytest.raises(StateUnavailable):
+            async with RedisLog(client).lines(["rain"]):
+                pass
+        await client.close()
+
+    asyncio.run(scenario())
+
+
 def test_a_server_that_accepts_and_is_silent_is_given_up_in_time() -> None:
     async def scenario() -> None:
         async with RedisServer() as server:

@@ -171,6 +171,34 @@ def test_while_nothing_can_be_recorded_a_kill_is_applied_and_nothing_is_let_in(t
     asyncio.run(scenario())
 
 
+def test_while_the_chain_cannot_be_written_what_was_live_is_told_until_then_only(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with here(tmp_path) as control:
+            whole = (await control.client.get("/api/v1/live")).json()["at"]
+            await asyncio.to_thread(_damage, tmp_path)
+            await control.client.post(KILL, json={"reason": "bad"})
+            assert control.control.switchboard.tripped("rain")
+            answer = await control.client.get("/api/v1/live")
+            assert answer.status_code == 503
+            assert "is not recorded yet: record 2: the head of the chain is damaged" in answer.text
+            since = control.control.recorder.lacking_since
+            assert since is not None
+            answer = await control.client.get("/api/v1/live", params={"at": iso(since)})
+            assert answer.status_code == 503
+            assert (await live(control, whole))["switch"]["tripped"] is False
+
+    asyncio.run(scenario())
+
+
+def _damage(folder: Path) -> None:
+    import sqlite3
+
+    connection = sqlite3.connect(folder / "pointsman.db")
+    with connection:
+        connection.execute("UPDATE audit_head SET subtrees = x'00'")
+    connection.close()
+
+
 def test_a_kill_that_was_kept_and_not_recorded_before_a_crash_is_recorded_at_the_next_start(
     tmp_path: Path,
 ) -> None:

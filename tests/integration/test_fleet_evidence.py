@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 from tests.support.control import pair
 from tests.support.fleet import Replica, fleet, replica
@@ -53,6 +54,49 @@ def test_a_breach_is_one_kill_and_a_rearm_begins_the_evidence_again_everywhere(t
             await replicas.send(5)
             await replicas.until(lambda: replicas.agreed(15))
             assert {one.judge.progress.stage for one in replicas.replicas} == {0}
+
+    _run(scenario)
+
+
+class Slow:
+    """A store whose checkpoints come when `gate` opens; everything else is the real one's."""
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+        self.asked, self.gate = asyncio.Event(), asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def standing(self, *which: Any) -> Any:
+        found = await self._store.standing(*which)
+        self.asked.set()
+        await self.gate.wait()
+        return found
+
+
+def test_a_checkpoint_that_comes_after_a_rearm_brings_no_old_stage_back(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with RedisServer() as server, fleet(tmp_path, server.url, 2) as replicas:
+            await replicas.all(_joined)
+            await replicas.send(50, rounds=4)
+            await replicas.all(lambda one: one.judge.progress.stage == 1)
+            one = replicas.replicas[1]
+            evidence = one.membership.evidence
+            slow = Slow(evidence._store)
+            evidence._store = slow
+            evidence.look = asyncio.Event().wait  # nothing else tells it that the trial is another one
+            trial = evidence._trials["rain"]
+            evidence._apply(trial, trial.copy.lost())
+            joining = asyncio.get_running_loop().create_task(evidence._follow(trial))
+            await slow.asked.wait()
+            status, answer = await one.post("kill", reason="bad")
+            assert status == 200
+            assert (await one.post("rearm", reason="fixed", kills=[answer["kill"]]))[0] == 200
+            slow.gate.set()
+            await joining
+            assert one.judge.progress.stage == 0
+            assert one.worker.snapshot.endpoint("rain").weight == 0
 
     _run(scenario)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ import pytest
 
 from control import lookupdesk
 from domain.exposure import Question
+from routing.sources.evaluator import Evaluation
+from routing.sources.ofrep import OfrepEvaluator
 from shadow.wire import Asked
 from tests.support.control import PATIENCE, FakeWorker, Here, document, here, write
 from tests.support.flag_platforms import FlagdFile, Ofrep
@@ -165,6 +167,98 @@ def test_a_provider_that_is_not_ready_at_the_start_is_tried_again(
             flagd.set({"canary": ["anna"]})
             await control.until(lambda: control.control.flags.stale is None)
             assert await told(worker, ANNA) == [True]
+
+    asyncio.run(scenario())
+
+
+def test_a_platform_whose_code_raises_is_asked_again_and_its_words_are_not_told(
+    ofrep: Ofrep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lookupdesk, "PUMPS", 1)
+    evaluate, left = OfrepEvaluator.evaluate, [1]
+
+    async def failing(self: OfrepEvaluator, questions: Sequence[Question]) -> list[Evaluation]:
+        if left:
+            raise RuntimeError(f"no idea of {questions[0].unit}")
+        return await evaluate(self, questions)
+
+    monkeypatch.setattr(OfrepEvaluator, "evaluate", failing)
+
+    async def scenario() -> None:
+        async with asking(tmp_path, by_ofrep(ofrep)) as (control, worker):
+            flags = control.control.flags
+            worker.say(Asked([ANNA]))
+            await control.until(lambda: flags.stale == "the flag platform's code failed: RuntimeError")
+            left.clear()
+            assert await told(worker, ANNA) == [True]
+            assert flags.stale is None
+
+    asyncio.run(scenario())
+
+
+def test_a_platform_whose_code_raises_at_the_start_is_tried_again(
+    ofrep: Ofrep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lookupdesk, "PAUSES", (0.05,))
+    start, left = OfrepEvaluator.start, [1, 2]
+
+    async def failing(self: OfrepEvaluator) -> None:
+        if left:
+            left.pop()
+            raise RuntimeError("on fire")
+        await start(self)
+
+    monkeypatch.setattr(OfrepEvaluator, "start", failing)
+
+    async def scenario() -> None:
+        async with asking(tmp_path, by_ofrep(ofrep)) as (_, worker):
+            assert await told(worker, ANNA) == [True]
+
+    asyncio.run(scenario())
+
+
+def test_a_change_that_could_not_be_followed_is_followed_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lookupdesk, "PAUSES", (0.05,))
+    flagd = FlagdFile(tmp_path)
+    flagd.set({"canary": ["anna"]})
+    flags = {"source": "openfeature", "openfeature": {"provider": "flagd", "path": str(flagd.path)}}
+    failed: list[int] = []
+    follow = lookupdesk.LookupDesk._evaluate_held
+
+    async def failing(self: lookupdesk.LookupDesk) -> None:
+        if not failed:
+            failed.append(1)
+            raise RuntimeError("on fire")
+        await follow(self)
+
+    monkeypatch.setattr(lookupdesk.LookupDesk, "_evaluate_held", failing)
+
+    async def scenario() -> None:
+        async with asking(tmp_path, flags) as (_, worker):
+            assert await told(worker, ANNA) == [True]
+            flagd.set({"canary": []})
+            await worker.until(lambda: worker.answers == {ANNA: False})
+            assert failed
+
+    asyncio.run(scenario())
+
+
+def test_a_withdrawal_that_one_worker_meets_is_told_to_all(
+    ofrep: Ofrep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lookupdesk, "FRESH", 0.0)
+
+    async def scenario() -> None:
+        async with asking(tmp_path, by_ofrep(ofrep)) as (control, one):
+            another = await FakeWorker(1, "another").connect(control.link)
+            assert await told(one, ANNA) == [True]
+            assert await told(another, ANNA, BO) == [True, False]
+            ofrep.set({"canary": []})
+            assert await told(another, ANNA) == [False]
+            await one.until(lambda: one.answers == {ANNA: False})  # BO, the same as ever, is not its concern
+            await another.close()
 
     asyncio.run(scenario())
 

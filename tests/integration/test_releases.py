@@ -12,6 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
+from control import releasing
+from control.gating import GateDesk
 from control.releasing import ReleaseDesk
 from domain.routing import Mode
 from gates.release import Phase
@@ -25,6 +27,7 @@ def verdict(said: str, code: int) -> dict[str, Any]:
     return {"custom": [{"name": "own", "command": [sys.executable, "-c", program]}]}
 
 
+OTHERS = "other versions or gates are configured"
 PASSING, FAILING = verdict("pass", 0), verdict("fail", 1)
 ENDPOINT: dict[str, Any] = {
     "flag": None,
@@ -150,7 +153,7 @@ def test_an_abort_takes_the_candidate_out_of_its_stage_and_another_version_ends_
             assert (await control.client.post("/api/v1/config/reload")).status_code == 200
             await until(control, Phase.SHADOW)
             ended = (await control.client.get(f"/api/v1/releases/{started.json()['id']}")).json()
-            assert (ended["phase"], ended["reason"]) == ("aborted", "other versions are configured")
+            assert (ended["phase"], ended["reason"]) == ("aborted", OTHERS)
             assert (await the_release(control))["candidate"] == "rain-3"
             await worker.close()
 
@@ -177,6 +180,121 @@ def test_the_same_version_at_another_url_is_not_trusted_for_a_moment(tmp_path: P
             assert set(weights) == {0}
             await worker.close()
 
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("phase", [Phase.CANARY, Phase.PROMOTED])
+def test_a_trip_and_a_rearm_between_two_looks_roll_back_too(tmp_path: Path, phase: Phase) -> None:
+    async def scenario() -> None:
+        async with here(tmp_path, **{**ENDPOINT, "watch": "1h"}) as control:
+            worker = await FakeWorker().connect(control.link)
+            await until(control, phase, worker)
+            await worker.until(lambda: worker.snapshot.endpoint("rain").weight > 0)
+            async with control.control.releases._turn:  # nobody looks
+                for word in ("kill", "rearm"):
+                    told = await control.client.post(
+                        f"/api/v1/endpoints/rain/{word}", json={"reason": "for a moment"}
+                    )
+                    assert told.status_code == 200, told.text
+                rearmed = (await control.endpoint())["generation"]
+            async with asyncio.timeout(40):
+                while [one["phase"] for one in (await the_release(control))["history"]][-3:] != [
+                    "rolled back", "gating", "shadow",
+                ]:  # fmt: skip
+                    await control.control.releases.look()
+            await worker.until(lambda: worker.snapshot.generation >= rearmed)
+            since = [one.endpoint("rain") for one in worker.snapshots if one.generation >= rearmed]
+            assert {(one.tripped, one.weight) for one in since} == {(False, 0)}
+            await worker.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("before", [PASSING, None])
+def test_gates_that_are_tightened_during_a_release_are_executed(
+    tmp_path: Path, before: dict[str, Any] | None
+) -> None:
+    async def scenario() -> None:
+        async with here(tmp_path, **{**ENDPOINT, "watch": "1h", "gates": before}) as control:
+            worker = await FakeWorker().connect(control.link)
+            await until(control, Phase.CANARY, worker)
+            first = (await the_release(control))["id"]
+            write(tmp_path, document(tmp_path, **{**ENDPOINT, "watch": "1h", "gates": FAILING}))
+            assert (await control.client.post("/api/v1/config/reload")).status_code == 200
+            await until(control, Phase.HALTED, worker)
+            ended = (await control.client.get(f"/api/v1/releases/{first}")).json()
+            assert (ended["phase"], ended["reason"]) == ("aborted", OTHERS)
+            await worker.until(lambda: worker.snapshot.endpoint("rain").weight == 0)
+            await worker.close()
+
+    asyncio.run(scenario())
+
+
+def test_other_gates_do_not_undo_a_release_that_is_done(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with here(tmp_path, **ENDPOINT) as control:
+            worker = await FakeWorker().connect(control.link)
+            await until(control, Phase.DONE, worker)
+            write(tmp_path, document(tmp_path, **{**ENDPOINT, "gates": FAILING}))
+            assert (await control.client.post("/api/v1/config/reload")).status_code == 200
+            await control.control.releases.look()
+            assert (await the_release(control))["phase"] == "done"
+            assert worker.snapshot.endpoint("rain").weight == 10_000
+            await worker.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_mistake_with_one_endpoint_leaves_the_others_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    look_at = ReleaseDesk._look_at
+
+    async def broken(self: ReleaseDesk, name: str, judge: Any, found: Any) -> None:
+        if name == "fog":
+            raise LookupError("no such step")
+        await look_at(self, name, judge, found)
+
+    async def scenario() -> None:
+        async with here(tmp_path, **ENDPOINT) as control:
+            rain = control.control.switchboard.judges.pop("rain")
+            control.control.switchboard.judges.update(fog=rain, rain=rain)
+            await until(control, Phase.SHADOW)
+
+    monkeypatch.setattr(ReleaseDesk, "_look_at", broken)
+    asyncio.run(scenario())
+    assert "release not looked at" in caplog.text
+    assert "LookupError: no such step" in caplog.text
+
+
+def test_a_run_that_is_void_is_not_repeated_at_every_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executed = []
+    execute = GateDesk._execute
+
+    async def counted(self: GateDesk, name: str) -> Any:
+        executed.append(name)
+        return await execute(self, name)
+
+    async def void(self: GateDesk, name: str, found: Any) -> str:
+        return "the data are others now"
+
+    async def scenario() -> None:
+        async with here(tmp_path, **ENDPOINT) as control:
+            desk = control.control.releases
+            async with asyncio.timeout(40):
+                while not desk._runs:
+                    await desk.look()
+            for _ in range(10):
+                await desk.look()
+            assert (len(executed), desk.latest["rain"].phase) == (1, Phase.GATING)
+            monkeypatch.setattr(releasing, "RETRY", 0.0)
+            await desk.look()
+            assert desk._running == {"rain"}
+
+    monkeypatch.setattr(GateDesk, "_execute", counted)
+    monkeypatch.setattr(GateDesk, "_void", void)
     asyncio.run(scenario())
 
 

@@ -12,8 +12,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import httpx
+import pytest
 import trustme
 
+from gateway.supervisor import kill_is_undone
 from tests.support.gateway import eventually, post
 from tests.support.processes import ROOT, Clients, Gateway, free_port
 from tests.support.upstream import ScriptedUpstream, response, saying
@@ -244,3 +246,20 @@ def test_sigusr1_kills_every_candidate_also_while_the_control_process_is_not_the
                 assert (await gateway.view())["switch"]["tripped"]
 
     _run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("asked", "code", "lived", "undone"),
+    [
+        (True, 2, 1.0, True),  # it could not have its port, say
+        (True, -signal.SIGKILL, 1.0, True),
+        (False, -signal.SIGUSR1, 0.1, True),  # the signal came before it could take it
+        (True, 0, 1.0, False),
+        (True, 2, 60.0, False),  # it has killed long ago, and kept it
+        (False, 2, 1.0, False),
+    ],
+)
+def test_a_kill_by_signal_outlives_a_control_process_that_ends_before_it_is_kept(
+    asked: bool, code: int, lived: float, undone: bool
+) -> None:
+    assert kill_is_undone(asked, code, lived) is undone

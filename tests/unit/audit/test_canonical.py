@@ -6,6 +6,7 @@ import json
 import math
 import struct
 
+import numpy
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -96,3 +97,9 @@ def test_whatever_is_tamed_can_be_written(value: object) -> None:
 def test_what_json_cannot_hold_is_refused(value: object) -> None:
     with pytest.raises(ValueError):
         canonical.encode(value)
+
+
+@settings(deadline=None)
+@given(NUMBER)
+def test_a_number_of_an_array_is_spelled_like_any_other(value: float) -> None:
+    assert canonical.encode([numpy.float64(value)]) == canonical.encode([value])

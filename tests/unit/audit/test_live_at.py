@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, delete, update
 
@@ -44,6 +44,15 @@ def chain(database: Database) -> list[tuple[int, Event]]:
 
 @settings(deadline=None, max_examples=100)
 @given(histories(), st.lists(st.integers(1, 9), max_size=40))
+@example(  # the last re-arm is of an instant at which the kill that was cleared before it was still in force
+    [
+        tripped("rain", 10, "k0"),
+        tripped("rain", 20, "k2"),
+        rearmed("rain", 15, "k0"),
+        rearmed("rain", 12, "k2"),
+    ],
+    [],
+)
 def test_the_interval_table_says_what_a_replay_says_at_every_instant(
     database: Database, history: list[Event], cuts: list[int]
 ) -> None:

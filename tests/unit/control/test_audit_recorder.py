@@ -9,6 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine, text
+from sqlalchemy.event import listen as listens
+from sqlalchemy.event import remove
 
 from audit import store
 from audit.event import Event, decode
@@ -146,6 +149,51 @@ def test_what_goes_together_comes_after_all_that_was_told_before(tmp_path: Path)
     asyncio.run(scenario())
 
 
+def test_whoever_writes_the_chain_holds_it_before_anything_else(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def listen(*told: object) -> None:
+        asked.append(str(told[2]))
+
+    async def scenario() -> None:
+        async with parts(tmp_path) as made:
+            await made.kept()
+            listens(Engine, "before_cursor_execute", listen)
+            try:
+                made.recorder.tell(made.event("told"), b"a text")
+                await made.recorder.flush()
+                flushed = tuple(asked)
+                asked.clear()
+                await made.recorder.together(
+                    lambda on: on.execute(text("SELECT 'the work'")), made.event("together")
+                )
+            finally:
+                remove(Engine, "before_cursor_execute", listen)
+            for statements in (flushed, tuple(asked)):
+                first = next(one for one in statements if not one.startswith("BEGIN"))
+                assert first.startswith("SELECT")
+                assert "audit_head" in first
+
+    asyncio.run(scenario())
+
+
+def test_the_chain_lacks_what_waits_from_its_earliest_instant_on(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with parts(tmp_path) as made:
+            late = made.event()
+            made.wall += 1
+            lacking = [made.recorder.lacking_since]
+            made.recorder.tell(made.event())
+            lacking.append(made.recorder.lacking_since)
+            made.recorder.tell(late)
+            lacking.append(made.recorder.lacking_since)
+            await made.recorder.flush()
+            lacking.append(made.recorder.lacking_since)
+            assert lacking == [None, 1_001_000_000, 1_000_000_000, None]
+
+    asyncio.run(scenario())
+
+
 def test_work_that_fails_leaves_no_record_and_loses_none(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with parts(tmp_path) as made:
@@ -213,6 +261,36 @@ def test_a_last_line_that_a_crash_cut_is_passed_over_and_the_next_head_stands_al
             await again.take()
             assert again.last is not None
             assert lines(made.settings.heads)[-1] == again.last.line()
+
+    asyncio.run(scenario())
+
+
+def lose_database(folder: Path) -> None:
+    for file in folder.glob("*.db*"):
+        file.unlink()
+
+
+def test_a_chain_that_was_cut_short_is_never_signed_over(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with parts(tmp_path) as made:
+            heads = HeadKeeper(made.settings, made.recorder, made.keeper, made.clock)
+            await heads.open()
+            for _ in range(3):
+                made.recorder.tell(made.event())
+            await made.recorder.flush()
+            await heads.take()
+            before = heads.last
+        lose_database(tmp_path)
+        async with parts(tmp_path) as made:
+            again = HeadKeeper(made.settings, made.recorder, made.keeper, made.clock)
+            await again.open()
+            made.recorder.tell(made.event())
+            await made.recorder.flush()
+            await again.take()
+            assert again.last == before
+            assert again.problem is not None
+            assert "cut short" in again.problem
+            assert len(lines(made.settings.heads)) == 1
 
     asyncio.run(scenario())
 

@@ -160,7 +160,8 @@ def test_of_a_request_that_names_nothing_all_features_are_read_in_their_order() 
         return [{name: column.tolist() for name, column in one.watched.items()} for one in found.values()]
 
     matrix = {"0": [41.0], "1": [2.5], "2": [1.0]}
-    assert watched("heat", "age") == [{"heat": [2.5], "age": [41.0]}, matrix, {}]
+    assert watched("heat", "age", "wet") == [{"heat": [2.5], "age": [41.0], "wet": [1.0]}, matrix, {}]
+    assert watched("heat", "age")[1] == {}, "three columns cannot be two features"
     assert watched() == []
     every = compare(comparison, [named], Wanted((), None)).features[0]
     assert {name: column.tolist() for name, column in every.watched.items()} == {

@@ -14,11 +14,12 @@ from control.clock import Clock
 from control.judge import Judge
 from control.tallies import Tallies
 from domain.observation import Pair
+from domain.routing import Mode
 from domain.verdict import Verdict
 from killswitch.guards import GuardReport
 from killswitch.references import reference
 from settings.parse import parse
-from settings.schema import EndpointSettings
+from settings.schema import EndpointSettings, Stage
 from shadow.wire import RequestCounts
 from tests.support.control import document, pair
 
@@ -278,3 +279,16 @@ def test_a_reference_from_a_file_is_compared_with_from_the_first_request_on() ->
     heard(one, asked(300, 0.0))
     assert (drift(one).count, one.wanted.watched) == (300, ("heat",))
     assert "learned" not in drift(one).sentence
+
+
+def test_a_rearm_leaves_its_trace_and_takes_back_what_a_release_gave() -> None:
+    ruled = configured(watch="1h")
+    one = judge(ruled)
+    one.rule(Stage(Mode.CANARY, 10_000))
+    one.rearm(2)
+    assert (one.stage.mode, one.stage.weight, one.rearms) == (Mode.SHADOW, 0, 1)
+    other = {"version": "rain-3", "urls": ["http://127.0.0.1:9003"]}
+    for settings in (ruled, configured(watch="1h", candidate=other)):
+        later = judge(settings)
+        later.succeed(one)
+        assert later.rearms == 1

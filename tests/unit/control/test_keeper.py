@@ -64,6 +64,26 @@ def test_work_runs_in_the_store_s_thread_and_sees_what_was_kept(database_url: st
     asyncio.run(scenario())
 
 
+def test_a_kill_that_was_cancelled_in_the_queue_is_kept_by_the_last_attempt(database_url: str) -> None:
+    async def scenario() -> None:
+        opening, busy = Opening(database_url), threading.Event()
+        tasks = Tasks(lambda name, error: None)
+        keeper = Keeper(opening, tasks)
+        loop = asyncio.get_running_loop()
+        working = loop.create_task(keeper.run(lambda _: busy.wait(60)))
+        await asyncio.sleep(0.05)
+        assert not await keeper.keep_kill(Kill("k", "rain", "ada", "drill", 1.0, "v"), patience=0.05)
+        await tasks.cancel()
+        busy.set()
+        await working
+        await keeper.last_attempt()
+        assert keeper.unkept == 0
+        assert await keeper.run(kills) == 1
+        await keeper.close()
+
+    asyncio.run(scenario())
+
+
 def test_an_error_of_the_work_comes_through_and_is_no_failure_of_the_store(tmp_path: Path) -> None:
     async def scenario() -> None:
         opening = Opening(f"sqlite:///{tmp_path / 'state.db'}")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from control.lineage import LineageDesk
 from domain.lineage import FIELDS, Lineage
+from domain.reference import Reference
 from domain.routing import Arm
+from registry.catalog import Catalog, Found
 from tests.support.control import Here, document, here, write
 
 RECORD = {
@@ -210,5 +212,104 @@ def test_what_cannot_be_decoded_is_not_remembered(tmp_path: Path) -> None:
         desk = LineageDesk(control.control.switchboard, control.control.keeper, control.control._clock)
         desk.restore({"lineage:file:rain-2": b"\xff garbage"})
         assert desk.of("rain", Arm.CANDIDATE).condition == "waiting"
+
+    scenario(tmp_path, work)
+
+
+async def reload(control: Here, folder: Path, configuration: dict[str, Any]) -> None:
+    write(folder, configuration)
+    await control.control.configuration.reload()
+
+
+async def versions_recorded(control: Here) -> list[str]:
+    answer = await control.client.get("/api/v1/audit?limit=1000")
+    events = answer.json()["events"]
+    return [one["name"] for one in events if one["action"] == "lineage.changed"]
+
+
+def renamed(folder: Path) -> dict[str, Any]:
+    """The configuration with another version, whose lineage stands where that of the first one did."""
+    configuration: dict[str, Any] = json.loads((folder / "pointsman.yaml").read_text())
+    candidate = configuration["endpoints"]["rain"]["candidate"]
+    configuration["endpoints"]["rain"]["candidate"] = candidate | {"version": "rain-3", "lineage": "rain-2"}
+    return configuration
+
+
+def test_another_version_with_the_same_record_is_told_of_and_recorded(tmp_path: Path) -> None:
+    configure(tmp_path)
+    record(tmp_path, **{"rain-2": RECORD})
+
+    async def work(control: Here) -> None:
+        told: list[Any] = []
+        await becomes(control, Arm.CANDIDATE, "known")
+        control.control.lineage.react(lambda *change: told.append(change))
+        await reload(control, tmp_path, renamed(tmp_path))
+        await control.until(lambda: bool(told))
+        held = control.control.lineage.of("rain", Arm.CANDIDATE)
+        assert told == [("rain", Arm.CANDIDATE, None, held.record)]
+        assert await versions_recorded(control) == ["rain-2", "rain-3"]
+
+    scenario(tmp_path, work)
+
+
+def test_a_version_that_was_renamed_between_two_lives_gets_its_record(tmp_path: Path) -> None:
+    configure(tmp_path)
+    record(tmp_path, **{"rain-2": RECORD})
+
+    async def first(control: Here) -> None:
+        await becomes(control, Arm.CANDIDATE, "known")
+
+    async def second(control: Here) -> None:
+        await becomes(control, Arm.CANDIDATE, "stale")
+        await control.control.lineage.look()
+        assert await versions_recorded(control) == ["rain-2", "rain-3"]
+
+    async def third(control: Here) -> None:
+        await second(control)  # and once only
+
+    scenario(tmp_path, first)
+    (tmp_path / "lineage.yaml").unlink()
+    write(tmp_path, renamed(tmp_path))
+    scenario(tmp_path, second)
+    scenario(tmp_path, third)
+
+
+class SlowCatalog(Catalog):
+    """Answers when it is let."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+        self.asked = asyncio.Event()
+        self.let = asyncio.Event()
+
+    async def lookup(self, references: Sequence[Reference]) -> Found:
+        self.asked.set()
+        await self.let.wait()
+        return Found(Lineage(source="slow", version="1"), ())
+
+
+def test_what_registries_say_of_a_configuration_that_was_replaced_meanwhile_is_not_told(
+    tmp_path: Path,
+) -> None:
+    configure(tmp_path)
+
+    async def work(control: Here) -> None:
+        board, told = control.control.switchboard, list[Any]()
+        slow = SlowCatalog()
+        desk = LineageDesk(board, control.control.keeper, control.control._clock, lambda *_: slow)
+        desk.react(
+            lambda endpoint, arm, *_: told.append((endpoint, arm, board.judge(endpoint).settings.path))
+        )
+        looking = asyncio.get_running_loop().create_task(desk.look())
+        await slow.asked.wait()
+        configuration = json.loads((tmp_path / "pointsman.yaml").read_text())
+        configuration["endpoints"] = {"snow": configuration["endpoints"]["rain"]}
+        await reload(control, tmp_path, configuration)
+        slow.let.set()
+        await looking
+        assert told == []
+        await desk.look()
+        assert told == [("snow", Arm.INCUMBENT, "/predict"), ("snow", Arm.CANDIDATE, "/predict")]
+        await desk.end()
 
     scenario(tmp_path, work)

@@ -70,3 +70,9 @@ def test_parquet_times_are_times(tmp_path: Path) -> None:
     parquet.write_table(pyarrow.table({"time": moments}), tmp_path / "t.parquet")
     (cell,) = Files().table(str(tmp_path / "t.parquet")).columns["time"]
     assert seconds(cell, "t") == 7.0
+
+
+@pytest.mark.parametrize("cell", [1_800_000_000_000, -1e11, 1.8e15])
+def test_milliseconds_are_no_seconds(cell: float) -> None:
+    with pytest.raises(GateError, match="are they milliseconds"):
+        seconds(cell, "t")

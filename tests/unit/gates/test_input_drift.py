@@ -123,3 +123,17 @@ def test_what_cannot_be_compared_is_refused_in_words(
         judged(
             {key: files.get(value, value) if isinstance(value, str) else value for key, value in gate.items()}
         )
+
+
+def test_a_text_among_numbers_is_named_and_never_left_out(tmp_path: Path) -> None:
+    values = np.random.default_rng(4).normal(size=(200, 2))
+    whole = written(tmp_path / "whole.csv", values)
+    broken = tmp_path / "broken.csv"
+    broken.write_text(Path(whole).read_text() + "0.5,unknown\n")
+    for gate in (
+        {"data": whole, "against": str(broken)},
+        {"data": str(broken), "against": whole},
+        {"data": str(broken), "against": str(broken), "features": ["warm"]},
+    ):
+        with pytest.raises(GateError, match=r"column 'warm' of .*broken\.csv holds 'unknown'"):
+            judged(gate)

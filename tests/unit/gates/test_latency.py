@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from gates.checks.latency import Latency
 from gates.gate import GateContext
 from gates.load import Load, Measured
 from gates.result import Judgement
+from gates.server import ModelServer, Reply
 from settings.criteria import LatencyGate
 from tests.support.trials import Wet, answering, context_of, held_out, lines, on_trial, settings_of
 
@@ -69,7 +71,20 @@ def test_a_late_load_does_not_spoil_a_pass() -> None:
     assert judged(LIMIT, latencies(0.010), late=0.04).verdict is Verdict.PASS
 
 
-def test_a_real_server_is_measured_beside_the_incumbent(tmp_path: Path) -> None:
+def far_away(server: ModelServer) -> Callable[[bytes], Awaitable[Reply]]:
+    """Asks `server` over a longer way, so that a busy machine that runs the test does not matter."""
+    predict = server.predict
+
+    async def delayed(body: bytes) -> Reply:
+        await asyncio.sleep(0.5)
+        return await predict(body)
+
+    return delayed
+
+
+def test_a_real_server_is_measured_beside_the_incumbent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     held_out(tmp_path / "held-out.csv", 20)
     evaluation = {
         "data": str(tmp_path / "held-out.csv"),
@@ -81,6 +96,8 @@ def test_a_real_server_is_measured_beside_the_incumbent(tmp_path: Path) -> None:
 
     async def work(context: GateContext) -> Judgement:
         assert context.endpoint.gates.latency is not None
+        for server in (context.incumbent, context.candidate):
+            monkeypatch.setattr(server, "predict", far_away(server))
         return await Latency(context.endpoint.gates.latency).run(context)
 
     gates = {"evaluation": evaluation, "latency": latency}
@@ -107,3 +124,23 @@ def test_a_server_that_refuses_under_load_fails(tmp_path: Path) -> None:
             return await Latency(context.endpoint.gates.latency).run(context)
 
     assert asyncio.run(scenario()).verdict is Verdict.FAIL
+
+
+def test_an_incumbent_that_fails_is_nothing_to_be_held_against() -> None:
+    broken = latencies(0.010, 2900) + [math.inf] * 100
+    with pytest.raises(GateError, match=r"3\.33% of the requests to the incumbent failed"):
+        judged(RATIO, latencies(0.010), broken)
+
+
+def test_an_infinite_quantile_of_the_incumbent_lets_no_candidate_pass() -> None:
+    tolerant = LatencyGate(100.0, 30.0, ratios=((0.95, 1.5),), errors=0.2)
+    broken = latencies(0.010, 2700) + [math.inf] * 300
+    assert judged(tolerant, latencies(0.010), broken).verdict is Verdict.INCONCLUSIVE
+
+
+def test_what_the_driver_was_late_with_does_not_lengthen_the_limit() -> None:
+    """Both wait 50 ms for the driver; one needs 1 ms and the other 20 ms more."""
+    quick = [0.051 + one / 1000 for one in latencies(0.001)]
+    slow = [0.070 + one / 1000 for one in latencies(0.001)]
+    with pytest.raises(GateError, match="left 50 ms late"):
+        judged(RATIO, slow, quick, late=0.05)

@@ -223,3 +223,10 @@ def test_from_no_phase_but_the_ends_there_is_no_way_out() -> None:
             target for (source, _), targets in TRANSITIONS.items() if source is phase for target in targets
         }
         assert bool(leaves - {phase}) or phase in (Phase.HALTED, Phase.ABORTED)
+
+
+def test_a_plan_that_became_shorter_leads_back_to_its_first_stage() -> None:
+    beyond = replace(FRESH, phase=Phase.CANARY, stage=2)
+    moved = step(beyond, replace(TERMS, stages=PLAN[:2]), Seen(9.0, verdict=Verdict.PASS, pairs=500))
+    assert moved is not None
+    assert (moved[0].phase, moved[0].stage) == (Phase.SHADOW, 0)

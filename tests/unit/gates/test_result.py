@@ -8,7 +8,8 @@ import pytest
 
 from domain.routing import Upstream, Version
 from domain.verdict import Verdict
-from gates.result import Binding, GateResult, restored, version_digest, void, worst
+from gates.result import Binding, GateResult, gates_digest, restored, version_digest, void, worst
+from settings.criteria import GateSettings, LatencyGate, LineageGate
 
 BOUND = Binding(
     "rain", "incumbent", "candidate", "configuration", (("holdout.csv", "ab"), ("more.csv", "cd"))
@@ -67,3 +68,12 @@ def test_a_result_is_read_back_as_it_was_written() -> None:
 def test_no_result_is_no_pass() -> None:
     assert worst([]) is Verdict.INCONCLUSIVE
     assert worst([RESULT, replace(RESULT, verdict=Verdict.ERROR)]) is Verdict.ERROR
+
+
+def test_gates_are_known_by_a_digest_of_all_their_limits() -> None:
+    assert gates_digest(GateSettings()) == gates_digest(GateSettings(valid_for=5.0)) == ""
+    one = GateSettings(latency=LatencyGate(100.0, limits=((0.99, 0.05),)))
+    tighter = GateSettings(latency=LatencyGate(100.0, limits=((0.99, 0.04),)))
+    more = replace(one, lineage=LineageGate())
+    assert gates_digest(one) == gates_digest(replace(one))
+    assert len({gates_digest(each) for each in (one, tighter, more, replace(one, valid_for=5.0))}) == 4

@@ -86,3 +86,30 @@ def test_a_row_without_a_label_is_named() -> None:
 def test_a_metric_without_a_value_is_refused() -> None:
     with pytest.raises(GateError, match="roc_auc"):
         score("roc_auc", [1, 1, 1, 1], PROBABILITIES)
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf"), -float("inf")])
+def test_what_is_no_number_is_neither_a_class_nor_a_regression(odd: float) -> None:
+    for said, settings in (
+        (table((0.1,), (odd,), (odd,)), CLASSES),
+        (table((0.9, 0.1), (odd, 0.6), (0.3, odd)), CLASSES),
+        (table((1.0,), (odd,), (odd,)), NUMBERS),
+    ):
+        with pytest.raises(GateError, match=r"2 predicted values are no numbers .*no score on the rest"):
+            score("accuracy" if settings is CLASSES else "r2", [0, 0, 1], said, settings)
+
+
+def test_labels_and_answers_in_other_words_are_no_score() -> None:
+    letters = [Prediction("p", 4, 1, None, ("Y", "N", "Y", "Y"))]
+    with pytest.raises(GateError, match=r"a label is 'approve'.*classes 'N', 'Y'.*compare\.labels"):
+        score("accuracy", ["approve", "decline", "approve", "approve"], letters)
+
+
+def test_probabilities_name_every_class_that_a_label_may_be() -> None:
+    with pytest.raises(GateError, match=r"a label is '2'.*classes '0', '1'.*compare\.labels"):
+        score("accuracy", [0, 1, 2, 1], PROBABILITIES)
+
+
+def test_a_class_that_is_never_predicted_is_a_miss_where_there_are_labels_only() -> None:
+    digits = [Prediction("p", 4, 1, (0.0, 1.0, 1.0, 1.0), ("0", "1", "1", "1"))]
+    assert score("accuracy", [0, 1, 1, 2], digits) == 0.75

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,31 @@ def test_a_pipeline_that_is_not_there_is_unknown(tmp_path: Path, text: str) -> N
     repository.pipeline("0" * 32)
     with pytest.raises(LineageUnknown):
         asyncio.run(Dvc(str(repository.folder)).lookup(reference(text)))
+
+
+def test_metrics_are_read_beside_the_loop_and_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = Repository(tmp_path / "rain")
+    repository.pipeline("0" * 32)
+    readers: list[threading.Thread] = []
+    decode = dvc._decoded
+
+    def decoded(path: str, content: bytes) -> object:
+        readers.append(threading.current_thread())
+        return decode(path, content)
+
+    monkeypatch.setattr(dvc, "_decoded", decoded)
+    source = Dvc(str(repository.folder))
+    assert asyncio.run(source.lookup(reference("dvc:train@main"))).metrics == (("holdout.accuracy", 0.91),)
+    assert len(readers) == 1
+    assert readers[0] is not threading.main_thread()
+    for beyond in (0, 1):
+        metrics = '{"accuracy": 0.5}'.ljust(64 * 1024 + beyond)
+        (repository.folder / "metrics.json").write_text(metrics)
+        repository.git("commit", "--quiet", "-am", "longer")
+        expected = () if beyond else (("accuracy", 0.5),)
+        assert asyncio.run(source.lookup(reference("dvc:train@main"))).metrics == expected
 
 
 def test_a_lock_file_that_is_no_yaml_is_told_with_its_place(tmp_path: Path) -> None:

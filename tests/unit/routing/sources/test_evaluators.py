@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from openfeature import _event_support
 from openfeature.evaluation_context import EvaluationContext
 from openfeature.event import ProviderEventDetails
 from openfeature.flag_evaluation import FlagResolutionDetails
+from openfeature.provider._registry import provider_registry
 from openfeature.provider.in_memory_provider import InMemoryFlag, InMemoryProvider
 
 from domain.errors import ConfigError, StateUnavailable
@@ -93,6 +95,25 @@ def test_an_ofrep_server_that_refuses_is_told_by_what_it_says(
     assert len(ofrep.asked) == 1, "redirects are not followed"
 
 
+@pytest.mark.parametrize(
+    ("refusal", "told"),
+    [
+        ({"errorCode": "INVALID_CONTEXT", "errorDetails": "anna is no number"}, "INVALID_CONTEXT"),
+        ({"errorCode": "no unit anna", "errorDetails": "anna"}, "HTTP 400"),
+        (b'{"errorCode":"\xff"}', "HTTP 400"),
+        (b'{"errorCode":' + b"[" * 30_000, "HTTP 400"),
+    ],
+)
+def test_an_ofrep_refusal_is_told_by_its_code_and_never_in_the_servers_words(
+    ofrep: Ofrep, refusal: object, told: str
+) -> None:
+    def refuse(request: Any, body: Any) -> None:
+        ofrep.send(request, 400, refusal)
+
+    ofrep.answer = refuse  # type: ignore[method-assign]
+    assert one(ofrep.evaluator()) == Evaluation(False, told)
+
+
 def test_an_ofrep_server_that_asks_us_to_wait_is_left_alone_for_that_long(ofrep: Ofrep) -> None:
     now = Now()
     asking = OfrepEvaluator(ofrep.settings, None, {}, now)
@@ -118,6 +139,8 @@ def test_an_ofrep_server_that_asks_us_to_wait_is_left_alone_for_that_long(ofrep:
         (b"not json", "no evaluation of a flag"),
         (b"[]", "no evaluation of a flag"),
         (b"\xff", "no evaluation of a flag"),
+        (b'{"value":true,"variant":"\xff"}', "no evaluation of a flag"),
+        (b'{"value":' + b"[" * 30_000, "no evaluation of a flag"),
         (b'"' + b"x" * LARGEST + b'"', f"more than {LARGEST} bytes"),
     ],
 )
@@ -332,10 +355,10 @@ def test_a_provider_is_asked_with_the_unit_as_targeting_key_and_the_rest_as_attr
     assert (seen.targeting_key, dict(seen.attributes)) == ("anna", {"environment": "test", "country": "se"})
 
 
-def test_a_provider_that_raises_gives_no_answer() -> None:
+def test_a_provider_that_raises_gives_no_answer_and_its_words_which_may_hold_the_unit_are_not_told() -> None:
     provider = own()
-    provider.failing = RuntimeError("on fire")
-    assert one(asking_own(provider, Now())) == Evaluation(None, "GENERAL: on fire")
+    provider.failing = RuntimeError("no such unit: anna")
+    assert one(asking_own(provider, Now())) == Evaluation(None, "GENERAL")
 
 
 def test_a_flag_of_another_type_exposes_nobody() -> None:
@@ -362,6 +385,55 @@ def test_a_stale_provider_answers_for_its_age_and_again_when_it_is_ready() -> No
         await until(lambda: asking.illness is None)
         assert await asking.evaluate([ANNA]) == [Evaluation(True)]
         assert told, "what was held may be wrong by now"
+        await asking.close()
+
+    asyncio.run(scenario())
+
+
+def test_however_often_a_provider_is_made_anew_the_sdk_keeps_two_domains_of_it() -> None:
+    made: list[Own] = []
+    now = Now()
+    told: list[int] = []
+
+    def make() -> Own:
+        made.append(own())
+        return made[-1]
+
+    async def scenario() -> None:
+        domains, clients = len(provider_registry._providers), len(_event_support._client_handlers)
+        asking = SdkEvaluator(OWN, make, {}, lambda: told.append(1), now, renew=1.0)
+        await asking.start()
+        for renewals in range(1, 7):
+            now.now += 1.1
+            assert await asking.evaluate([ANNA]) == [Evaluation(True)]
+            assert len(made) == 1 + renewals
+            assert made[-1].seen, "the newest is asked"
+        assert len(provider_registry._providers) <= domains + 2
+        assert len(_event_support._client_handlers) <= clients + 2
+        made[-1].emit_provider_configuration_changed(ProviderEventDetails())
+        await until(lambda: bool(told))
+        await asking.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_provider_that_cannot_be_made_anew_leaves_the_running_one_in_its_place() -> None:
+    now = Now()
+    ready = [own(), None, None, None, own()]
+
+    def make() -> Own:
+        found = ready.pop(0)
+        if found is None:
+            raise RuntimeError("away")
+        return found
+
+    async def scenario() -> None:
+        asking = SdkEvaluator(OWN, make, {}, lambda: None, now, renew=1.0)
+        await asking.start()
+        for ill in (True, True, True, False):
+            now.now += 1.1
+            assert await asking.evaluate([ANNA]) == [Evaluation(True)]
+            assert (asking.illness is not None) is ill
         await asking.close()
 
     asyncio.run(scenario())

@@ -8,6 +8,9 @@ from typing import Any
 
 Report = Callable[[str, BaseException], None]
 
+TOLD_AGAIN = 1.0
+"""Seconds that a cancelled task has to end."""
+
 
 class Tasks:
     """Tasks that run beside a process's main work.
@@ -36,8 +39,13 @@ class Tasks:
             self._report(task.get_name(), error)
 
     async def cancel(self) -> None:
-        """Cancel what still runs and wait until it has ended."""
-        running = tuple(self._running)
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        """Cancel what still runs and wait until it has ended.
+
+        A cancellation is lost where it meets the end of what a task waited for with a timeout of its own
+        (bpo-42130), so who does not end is told again.
+        """
+        running = set(self._running)
+        while running:
+            for task in running:
+                task.cancel()
+            _, running = await asyncio.wait(running, timeout=TOLD_AGAIN)

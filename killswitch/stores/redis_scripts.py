@@ -100,19 +100,13 @@ for _, id in ipairs(redis.call('HKEYS', KEYS[1])) do
     if seen[id] then same = same + 1 end
   end
 end
-local again = #force == 0 and #ARGV > 3
-for at = 4, #ARGV do again = again and redis.call('HGET', KEYS[2], ARGV[at]) == ARGV[3] end
-if again then return {1} end
 if #force == 0 or same ~= #force or same ~= #ARGV - 3 then return {0, unpack(force)} end
 for at = 4, #ARGV do redis.call('HSET', KEYS[2], ARGV[at], ARGV[3]) end
 redis.call('PUBLISH', ARGV[1], ARGV[2])
 return {1}
 """
 )
-"""Clear exactly the kills that were seen, if they are exactly those in force.
-
-One that is sent again, because its answer was lost on the way, is done already.
-"""
+"""Clear exactly the kills that were seen, if they are exactly those in force."""
 
 FORGET = Script(
     """

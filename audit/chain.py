@@ -60,7 +60,6 @@ class Verification:
         self._previous = ORIGIN
         self._growing = Growing()
         self._erased = 0
-        self._last_erased = 0
 
     def read(self, rows: Iterable[tuple[bytes | None, bytes]]) -> None:
         """The next records: content (None where it was erased) and hash. Raises BrokenChain."""

@@ -11,8 +11,8 @@ import importlib.metadata
 import json
 import os
 import sys
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, NoReturn, TypeVar
 
@@ -258,22 +258,19 @@ def verify(
     if file is not None and database is not None:
         raise typer.BadParameter("give one of --file and --database", param_hint="--file")
     try:
-        known = auditing.read_heads(heads, key)
-        if file is not None:
-            found = auditing.verify_file(file, known)
-        elif database is not None:
-            found = auditing.verify_database(database, known)
-        else:
-            with AdminClient(admin) as client:
-                found = auditing.verify_lines(client.export(), known, client.base)
+        with _told(ConfigError, StateUnavailable):
+            known = auditing.read_heads(heads, key)
+            if file is not None:
+                found = auditing.verify_file(file, known)
+            elif database is not None:
+                found = auditing.verify_database(database, known)
+            else:
+                with AdminClient(admin) as client:
+                    found = auditing.verify_lines(client.export(), known, client.base)
     except BrokenChain as error:
         if as_json:
             _print_json({"intact": False, "sequence": error.sequence, "reason": error.reason})
         raise _failure(f"the chain is broken at {error}") from error
-    except (ConfigError, StateUnavailable, Refused) as error:
-        raise _failure(str(error)) from error
-    except Unreachable as error:
-        raise _failure(str(error), UNREACHABLE) from error
     if as_json:
         _print_json(
             {
@@ -307,19 +304,14 @@ def export(
         else:
             output.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
         return
-    try:
-        with ExitStack() as stack:
-            if database is not None:
-                lines = auditing.export_database(database)
-            else:
-                lines = stack.enter_context(AdminClient(admin)).export()
-            out = sys.stdout.buffer if output is None else stack.enter_context(output.open("wb"))
-            auditing.copy(lines, out)
-            out.flush()
-    except (ConfigError, StateUnavailable, Refused, OSError) as error:
-        raise _failure(str(error)) from error
-    except Unreachable as error:
-        raise _failure(str(error), UNREACHABLE) from error
+    with _told(ConfigError, StateUnavailable, OSError), ExitStack() as stack:
+        if database is not None:
+            lines = auditing.export_database(database)
+        else:
+            lines = stack.enter_context(AdminClient(admin)).export()
+        out = sys.stdout.buffer if output is None else stack.enter_context(output.open("wb"))
+        auditing.copy(lines, out)
+        out.flush()
 
 
 gate = typer.Typer(
@@ -457,6 +449,18 @@ def _ask(
         if as_json:
             _print_json(error.problem)
         raise _failure(f"{error}\n{hint}" if hint else str(error)) from error
+
+
+@contextmanager
+def _told(*errors: type[Exception]) -> Iterator[None]:
+    """Any of `errors`, or a gateway that refuses or is not there, ends the command with its own words."""
+    told: tuple[type[Exception], ...] = (Refused, *errors)
+    try:
+        yield
+    except Unreachable as error:
+        raise _failure(str(error), UNREACHABLE) from error
+    except told as error:
+        raise _failure(str(error)) from error
 
 
 def _read(answer: object, view: type[View]) -> View:

@@ -65,23 +65,15 @@ class HeadKeeper:
         return None if self._key is None else self._key.public_key().public_bytes_raw()
 
     async def open(self) -> None:
-        """Get the key, and the last head of an earlier life.
-
-        A disk that does not let us is a `problem`, and `run` tries again: no kill waits for a signature.
-        Raises ConfigError for a key, or a file of heads, that is none.
-        """
+        """Get the key, and the last head of an earlier life. Raises ConfigError."""
+        key = await asyncio.to_thread(keys.load_or_create, self._key_path)
         try:
-            key = await asyncio.to_thread(keys.load_or_create, self._key_path)
             self.last = await asyncio.to_thread(last_head, self._path)
-            self._key = key
         except HeadError as error:
             raise ConfigError("audit.heads", str(self._path), f"{error}; move the file away") from error
         except OSError as error:
-            self._fail(f"no head can be taken: {self._path}: {error}")
-        except ConfigError as error:
-            if not isinstance(error.__cause__, OSError):
-                raise
-            self._fail(f"no head can be taken: {error}")
+            raise ConfigError("audit.heads", str(self._path), f"it cannot be read: {error}") from error
+        self._key = key
 
     async def run(self) -> None:
         """For ever: take heads when they are due."""
@@ -96,7 +88,7 @@ class HeadKeeper:
                 await self.take()
 
     async def try_open(self) -> None:
-        """As `open`; whatever is wrong is a `problem`."""
+        """As `open`; whatever is wrong is a `problem`, and `run` tries again."""
         try:
             await self.open()
         except ConfigError as error:

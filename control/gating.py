@@ -29,6 +29,7 @@ from control.switchboard import Switchboard
 from domain.errors import GateError, PointsmanError
 from domain.verdict import Verdict
 from gates import results
+from gates.processes import written
 from gates.result import GateResult, report, restored, void, worst
 from gates.runner import binding, demand, digests, gates_of
 from settings.schema import EndpointSettings
@@ -149,7 +150,7 @@ class GateDesk:
             start_new_session=True,
         )  # fmt: skip
         try:
-            said = await _answer(process.stdout)
+            said = await written(process.stdout, LONGEST, "executing gates")
             await process.wait()
         finally:
             await _end(process)
@@ -178,16 +179,6 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     with suppress(TimeoutError):  # it counts as ended when its pipes are, which nobody reads any more
         async with asyncio.timeout(GRACE):
             await process.wait()
-
-
-async def _answer(stream: asyncio.StreamReader | None) -> bytes:
-    """All that is written, while standard input stays open. Raises GateError when it is too much."""
-    found = b""
-    while stream is not None and (part := await stream.read(65_536)):
-        found += part
-        if len(found) > LONGEST:
-            raise GateError(f"executing gates gave more than {LONGEST} bytes")
-    return found
 
 
 def _missing(endpoint: EndpointSettings, found: Sequence[GateResult]) -> str:

@@ -26,7 +26,7 @@ from gates.confidence import Indices
 from gates.files import Cell, number
 from settings.schema import CompareSettings
 
-CLASSIFICATION, REGRESSION = "classification", "regression"
+REGRESSION = "regression"
 
 _SHOWN = 10  # classes in a message
 

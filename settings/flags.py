@@ -9,9 +9,8 @@ from settings import values
 from settings.openfeature import openfeature
 from settings.reader import Section
 from settings.schema import OpenFeatureSettings, UnleashSettings
-from settings.upstreams import upstream
+from settings.upstreams import base_url
 
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _NAME = re.compile(r"[A-Za-z0-9_~.-]{1,100}")
 _NEEDED = {
     "url": "Unleash's API, such as https://unleash.example/api",
@@ -55,13 +54,13 @@ def flags(section: Section) -> FlagSource:
 
 
 def _unleash(section: Section, *, needed: bool) -> UnleashSettings | None:
-    url = section.take("url", _url, None)
-    token_env = section.take("token_env", _environment_variable, None)
+    url = section.take("url", base_url, None)
+    token_env = section.take("token_env", values.environment_variable, None)
     environment = section.take("environment", _name, None)
     app_name = section.take("app_name", values.text(100), "pointsman")
     project = section.take("project", _name, "default")
     poll = section.take("poll", values.duration("100ms", "1h"), 1.0)
-    admin_token_env = section.take("admin_token_env", _environment_variable, None)
+    admin_token_env = section.take("admin_token_env", values.environment_variable, None)
     if needed:
         for key, meaning in _NEEDED.items():
             if not section.holds(key):
@@ -69,17 +68,6 @@ def _unleash(section: Section, *, needed: bool) -> UnleashSettings | None:
     if url is None or token_env is None or environment is None:
         return None
     return UnleashSettings(url, token_env, environment, app_name, project, poll, admin_token_env)
-
-
-def _url(value: object) -> str:
-    upstream(value)
-    return str(value).rstrip("/")
-
-
-def _environment_variable(value: object) -> str:
-    if isinstance(value, str) and _VARIABLE.fullmatch(value):
-        return value
-    raise ValueError("write the name of an environment variable, never the secret itself")
 
 
 def _name(value: object) -> str:

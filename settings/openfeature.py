@@ -7,13 +7,12 @@ import re
 from settings import values
 from settings.reader import Section
 from settings.schema import OpenFeatureSettings
-from settings.upstreams import upstream
+from settings.upstreams import base_url
 
 NAMED = ("ofrep", "flagd", "launchdarkly", "growthbook")
 """Providers that need no code of the operator's."""
 
 _OWN = re.compile(r"[A-Za-z_][\w.]{0,200}:[A-Za-z_][\w.]{0,100}", re.ASCII)
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _NEEDED = {
     "ofrep": {"url": "the server, such as http://127.0.0.1:8016"},
     "flagd": {"path": "the flag file, in flagd's format"},
@@ -32,9 +31,9 @@ _TAKEN = {
 def openfeature(section: Section, *, needed: bool) -> OpenFeatureSettings | None:
     """The platform under `flags.openfeature`; None, with problems kept, when something is missing."""
     provider = section.take("provider", _provider, None)
-    url = section.take("url", _url, None)
+    url = section.take("url", base_url, None)
     path = section.take("path", values.text(1024), None)
-    token_env = section.take("token_env", _environment_variable, None)
+    token_env = section.take("token_env", values.environment_variable, None)
     variant = section.take("variant", values.text(100), None)
     age = section.take("age", values.duration("1s", "1d"), 60.0)
     units = section.take("units", values.whole(100, 1_000_000), 100_000)
@@ -62,14 +61,3 @@ def _provider(value: object) -> str:
     if isinstance(value, str) and (value in NAMED or _OWN.fullmatch(value)):
         return value
     raise ValueError(f"use {', '.join(NAMED)}, or module:function that gives an OpenFeature provider")
-
-
-def _url(value: object) -> str:
-    upstream(value)
-    return str(value).rstrip("/")
-
-
-def _environment_variable(value: object) -> str:
-    if isinstance(value, str) and _VARIABLE.fullmatch(value):
-        return value
-    raise ValueError("write the name of an environment variable, never the secret itself")

@@ -8,9 +8,8 @@ from domain.reference import Reference, Registry, reference
 from settings import values
 from settings.reader import Section
 from settings.registries import HUB, RegistryServer, RegistrySettings
-from settings.upstreams import upstream
+from settings.upstreams import base_url
 
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _TABLE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _SOURCES = (Registry.FILE, Registry.MLFLOW, Registry.HUGGINGFACE, Registry.DVC, Registry.DELTA)
 _WANDB = "https://api.wandb.ai"
@@ -76,8 +75,8 @@ def _wandb(section: Section) -> RegistryServer | None:
 
 
 def _server(section: Section, url: str | None, user: str | None = None) -> RegistryServer | None:
-    where = section.take("url", _url, url)
-    token_env = section.take("token_env", _environment_variable, None)
+    where = section.take("url", base_url, url)
+    token_env = section.take("token_env", values.environment_variable, None)
     if user is None:
         user = section.take("user", _user, None)
     if user is not None and token_env is None and section.holds("user"):
@@ -87,17 +86,6 @@ def _server(section: Section, url: str | None, user: str | None = None) -> Regis
             section.refuse("url", None, "this key is required: whose token that is")
         return None
     return RegistryServer(where, token_env, user)
-
-
-def _url(value: object) -> str:
-    upstream(value)
-    return str(value).rstrip("/")
-
-
-def _environment_variable(value: object) -> str:
-    if isinstance(value, str) and _VARIABLE.fullmatch(value):
-        return value
-    raise ValueError("write the name of an environment variable, never the secret itself")
 
 
 def _user(value: object) -> str:

@@ -27,7 +27,6 @@ _UNIX = re.compile(r"unix://(?:(?P<user>[^@/?#\s]+)@)?(?P<path>/[^?#\s]+)(?:\?db
 _HOST = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]{1,253})(?::(?P<port>[0-9]{1,5}))?")
 _MASTER = re.compile(r"(?P<name>[A-Za-z0-9._-]{1,100})(?:/(?P<db>[0-9]{1,4}))?")
 _DATABASE = re.compile(r"[0-9]{1,4}")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _REPLICA = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _PORT = 6379
 _SENTINEL_PORT = 26379
@@ -37,7 +36,7 @@ def sharing(state: Section) -> Sharing:
     """What stands under `state` about it."""
     found = state.take("redis", redis, None)
     ca = state.take("redis_ca", values.text(1024), None)
-    variable = state.take("redis_password_env", _variable, None)
+    variable = state.take("redis_password_env", values.environment_variable, None)
     replica = state.take("replica", _replica, None)
     if found is None:
         for key in ("redis_ca", "redis_password_env"):
@@ -97,12 +96,6 @@ def _nodes(hosts: str, kind: str) -> tuple[tuple[str, int], ...]:
             raise ValueError(f"{one!r} is no HOST:PORT; {FORMS}")
         found.append((node["host"].strip("[]"), port))
     return tuple(found)
-
-
-def _variable(value: object) -> str:
-    if isinstance(value, str) and _VARIABLE.fullmatch(value):
-        return value
-    raise ValueError("write the name of an environment variable, such as REDIS_PASSWORD")
 
 
 def _replica(value: object) -> str:

@@ -51,6 +51,12 @@ def upstream(value: object) -> Upstream:
     return Upstream(where.host, where.port, tls=parts.scheme == "https", prefix=prefix.rstrip("/"))
 
 
+def base_url(value: object) -> str:
+    """The base URL of any other server, as text without a slash at its end; refused as `upstream` refuses."""
+    upstream(value)
+    return str(value).rstrip("/")
+
+
 def version(section: Section) -> Version | None:
     """A deployed version; None, with problems kept, when its name or its URLs are missing."""
     name = section.need("version", _version_name, "the name of the model version")

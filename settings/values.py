@@ -29,6 +29,7 @@ HOP_BY_HOP = frozenset(
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")  # RFC 9110 section 5.6.2
 _POINTER = re.compile(r"(?:/(?:[^~/]|~[01])*)+")  # RFC 6901 section 3
 _PATH = re.compile(r"/(?:(?![?#\\\"<>])[!-~])*")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _LONGEST_PATH = 1024
 
 
@@ -142,6 +143,13 @@ def size(low: str, high: str) -> Callable[[object], int]:
         raise ValueError(f"{units.SIZE}, from {low} to {high}")
 
     return read
+
+
+def environment_variable(value: object) -> str:
+    """The name of the environment variable that holds a secret."""
+    if isinstance(value, str) and _VARIABLE.fullmatch(value):
+        return value
+    raise ValueError("write the name of an environment variable, never the secret itself")
 
 
 def path(value: object) -> str:

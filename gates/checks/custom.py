@@ -25,6 +25,7 @@ from domain.errors import GateError
 from domain.routing import Version
 from domain.verdict import Verdict
 from gates.gate import GateContext
+from gates.processes import written
 from gates.result import CODES, Judgement
 from gates.together import together
 from settings.criteria import CustomGate
@@ -151,12 +152,7 @@ async def _write(process: asyncio.subprocess.Process, trial: bytes) -> bytes:
 
 
 async def _read(stream: asyncio.StreamReader | None) -> bytes:
-    found = b""
-    while stream is not None and (part := await stream.read(65_536)):
-        found += part
-        if len(found) > LONGEST_ANSWER:
-            raise GateError(f"the command wrote more than {LONGEST_ANSWER} bytes")
-    return found
+    return await written(stream, LONGEST_ANSWER, "the command")
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

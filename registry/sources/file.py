@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from pathlib import Path
 
 from domain.errors import ConfigError, LineageUnknown
@@ -12,15 +11,13 @@ from domain.reference import Reference
 from registry import document
 from settings import file
 
-Identity = tuple[int, int, int, int]
-
 
 class LineageFile:
     """The records in the file at `path`."""
 
     def __init__(self, path: str) -> None:
         self._path = Path(path)
-        self._seen: Identity | None = None
+        self._seen: tuple[int, ...] | None = None
         self._records: dict[str, Lineage] = {}
         self._refusal: ConfigError | None = None
         self._reading = asyncio.Lock()
@@ -40,7 +37,7 @@ class LineageFile:
         """Nothing is held open."""
 
     def _follow(self) -> None:
-        now = _identity(self._path)
+        now = file.identity(self._path)
         if now is not None and now == self._seen:
             return
         # What cannot be read now is looked at again, whether it changes or not.
@@ -69,12 +66,3 @@ def read(path: Path) -> dict[str, Lineage]:
         # Problems with the YAML name the file already, problems with a key do not.
         where = error.path if error.path.startswith(str(path)) else f"{path}: {error.path}"
         raise ConfigError(where, error.value, error.allowed) from error
-
-
-def _identity(path: Path) -> Identity | None:
-    """What changes when the file does; None while it is not there."""
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns

@@ -21,7 +21,8 @@ from killswitch.stores.redis_client import RedisClient
 from killswitch.stores.redis_log import LogName, RedisLog
 from settings.shared import RedisSettings
 from settings.sharing import redis as settings_of
-from tests.support.redis_server import RedisServer, free_port, sentinel_of
+from tests.support.ports import free_port
+from tests.support.redis_server import RedisServer, sentinel_of
 
 KINDS = ("server", "unix", "sentinel", "cluster", "tls", "user")
 
@@ -77,7 +78,8 @@ async def reached(kind: str, folder: Path) -> AsyncIterator[RedisClient]:
         if kind == "unix":
             options = ("--unixsocket", str(folder / "redis.sock"))
         elif kind == "cluster":
-            options = ("--cluster-enabled", "yes", "--cluster-require-full-coverage", "no")
+            bus = "--cluster-port", str(free_port())  # left alone, one in the range of outgoing connections
+            options = ("--cluster-enabled", "yes", *bus, "--cluster-require-full-coverage", "no")
         elif kind == "user":
             rights = "on", ">secret", "~pointsman:*", "&pointsman:*", "+@all"
             options = ("--user", "pointsman", *rights, "--requirepass", "other")

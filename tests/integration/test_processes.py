@@ -16,7 +16,8 @@ from domain.errors import ConfigError
 from gateway.supervisor import Supervisor
 from settings.file import load
 from tests.support.gateway import eventually, post
-from tests.support.processes import FLAG, Clients, Gateway, free_port
+from tests.support.ports import free_port
+from tests.support.processes import FLAG, Clients, Gateway
 from tests.support.upstream import ScriptedUpstream, hang_up, response, saying, silence
 
 

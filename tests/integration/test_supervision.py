@@ -17,7 +17,8 @@ import trustme
 
 from gateway.supervisor import kill_is_undone
 from tests.support.gateway import eventually, post
-from tests.support.processes import ROOT, Clients, Gateway, free_port
+from tests.support.ports import free_port
+from tests.support.processes import ROOT, Clients, Gateway
 from tests.support.upstream import ScriptedUpstream, response, saying
 
 

@@ -16,11 +16,12 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 from tests.support.faults import FaultProxy
+from tests.support.ports import free_port
 from tests.support.unleash import (
     PATIENCE,
     MissingError,
@@ -28,7 +29,6 @@ from tests.support.unleash import (
     _programs,
     _run_as,
     account,
-    free_port,
 )
 
 GUARDED = "guarded"
@@ -162,11 +162,13 @@ class ThreadedLoop:
         return waiting.result(60)
 
 
+Proxy = TypeVar("Proxy", bound=FaultProxy)
+
+
 @contextmanager
-def faulty(port: int) -> Iterator[tuple[FaultProxy, ThreadedLoop]]:
-    """A proxy to `port`; its coroutines are run by the loop beside it."""
+def running(proxy: Proxy) -> Iterator[tuple[Proxy, ThreadedLoop]]:
+    """`proxy`, whose coroutines are run by the loop beside it."""
     with ThreadedLoop() as loop:
-        proxy = FaultProxy(port)
         loop.run(proxy.come_back())
         try:
             yield proxy, loop
@@ -174,67 +176,33 @@ def faulty(port: int) -> Iterator[tuple[FaultProxy, ThreadedLoop]]:
             loop.run(proxy.break_down())
 
 
-class TlsFront:
+@contextmanager
+def faulty(port: int) -> Iterator[tuple[FaultProxy, ThreadedLoop]]:
+    """A proxy to `port`, running."""
+    with running(FaultProxy(port)) as found:
+        yield found
+
+
+class TlsFront(FaultProxy):
     """Speaks PostgreSQL's TLS in front of the server at `target`, which may have been built without."""
 
     def __init__(self, target: int, context: ssl.SSLContext) -> None:
-        self.target = target
-        self.port = 0
+        super().__init__(target)
         self.encrypted = 0
         self._context = context
-        self._server: asyncio.Server | None = None
-        self._serving: set[asyncio.Task[object]] = set()
 
-    async def open(self) -> None:
-        """Listen at `port`."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-
-    async def close(self) -> None:
-        """End, with all connections."""
-        if self._server is not None:
-            self._server.close()
-        for task in tuple(self._serving):
-            task.cancel()
-        await asyncio.gather(*self._serving, return_exceptions=True)
-        await asyncio.sleep(0.01)  # for the transports' own last callbacks
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._serving.add(task)
-        task.add_done_callback(self._serving.discard)
-        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target)
-        try:
-            assert await reader.readexactly(8) == _SSL_REQUEST
-            writer.write(b"S")
-            await writer.start_tls(self._context)
-            self.encrypted += 1
-            await asyncio.gather(_pass_on(reader, far_writer), _pass_on(far_reader, writer))
-        except (ConnectionError, ssl.SSLError, asyncio.IncompleteReadError):
-            pass  # whoever came did not trust us, or is done
-        finally:
-            for one in (writer, far_writer):
-                one.transport.abort()
-
-
-async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(65536):
-        writer.write(data)
-        await writer.drain()
-    raise ConnectionResetError
+    async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert await reader.readexactly(8) == _SSL_REQUEST
+        writer.write(b"S")
+        await writer.start_tls(self._context)
+        self.encrypted += 1
 
 
 @contextmanager
 def tls_front(port: int, context: ssl.SSLContext) -> Iterator[TlsFront]:
-    """A `TlsFront` to `port`."""
-    with ThreadedLoop() as loop:
-        front = TlsFront(port, context)
-        loop.run(front.open())
-        try:
-            yield front
-        finally:
-            loop.run(front.close())
+    """A `TlsFront` to `port`, running."""
+    with running(TlsFront(port, context)) as (front, _):
+        yield front
 
 
 @pytest.fixture(scope="session")

@@ -99,13 +99,17 @@ class FaultProxy:
         try:
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target)
             writers.append(far_writer)
+            await self._greet(reader, writer)
             await asyncio.gather(self._pipe(reader, far_writer), self._pipe(far_reader, writer))
-        except (ConnectionError, asyncio.CancelledError):
-            pass  # one side is gone, or `break_down` ends both
+        except (OSError, EOFError, asyncio.CancelledError):
+            pass  # one side is gone, or did not trust the other, or `break_down` ends both
         finally:
             self._open.discard(writer)
             for one in writers:
                 one.transport.abort()
+
+    async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """What whoever connects has to go through first: nothing."""
 
     async def _pipe(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65536):

@@ -17,16 +17,17 @@ import os
 import platform
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = Path(__file__).parent / "servers"
@@ -157,7 +158,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 def mlserver(folder: Path) -> Iterator[int]:
     """MLServer with every model, at `/v2/models/NAME/infer` of the port that it yields."""
     found = environment("mlserver")
-    port, grpc, metrics = _free_ports(3)
+    port, grpc, metrics = free_port(), free_port(), free_port()
     folder.mkdir(parents=True, exist_ok=True)
     settings = {
         "host": "127.0.0.1", "http_port": port, "grpc_port": grpc, "metrics_port": metrics,
@@ -181,7 +182,7 @@ def mlserver(folder: Path) -> Iterator[int]:
 def kserve(folder: Path) -> Iterator[int]:
     """KServe's model server with every model, at `/v2/models/NAME/infer` of the port that it yields."""
     found = environment("kserve")
-    (port,) = _free_ports(1)
+    port = free_port()
     command = [
         found.program("python"), str(SCRIPTS / "kserve_server.py"), str(found.models), str(port),
     ]  # fmt: skip
@@ -193,7 +194,7 @@ def kserve(folder: Path) -> Iterator[int]:
 def mlflow(folder: Path, model: str) -> Iterator[int]:
     """`mlflow models serve` with one model, at `/invocations` of the port that it yields."""
     found = environment("mlflow")
-    (port,) = _free_ports(1)
+    port = free_port()
     command = [
         found.program("mlflow"), "models", "serve", "--model-uri", str(found.models / model / "mlflow"),
         "--port", str(port), "--env-manager", "local", "--workers", "1",
@@ -207,7 +208,7 @@ def mlflow(folder: Path, model: str) -> Iterator[int]:
 def mlflow_registry(folder: Path) -> Iterator[str]:
     """`mlflow server`, its registry and runs in SQLite under `folder`; yields its URL."""
     found = environment("mlflow")
-    (port,) = _free_ports(1)
+    port = free_port()
     command = [
         found.program("mlflow"), "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
         "--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}",
@@ -219,15 +220,6 @@ def mlflow_registry(folder: Path) -> Iterator[str]:
     }
     with _running(command, folder, _url(port, "/health"), more):
         yield _url(port, "")
-
-
-def _free_ports(count: int) -> list[int]:
-    """So many different ones."""
-    with ExitStack() as held:
-        probes = [held.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
 
 
 def _url(port: int, path: str) -> str:

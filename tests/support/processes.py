@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,16 +14,10 @@ from typing import Any
 import httpx
 
 from tests.support.gateway import PATH, eventually
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 FLAG = {"name": "canary", "enabled": True, "strategies": [{"name": "default", "parameters": {}}]}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Gateway:

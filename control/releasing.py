@@ -22,24 +22,28 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
+from control.approving import ApprovalDesk
 from control.audit_recorder import numbers
 from control.clock import Clock, iso
 from control.events import Events
 from control.gating import GateDesk, GatesBusy, Run
 from control.hearing import Hearing
+from control.identity import Identity
 from control.judge import Judge
 from control.keeper import Keeper
 from control.log import note
 from control.switchboard import Switchboard, UnknownEndpoint
 from control.trip import OPERATOR
 from domain.errors import GateError, PointsmanError, StateUnavailable
+from domain.kill import is_rehearsed
 from domain.ports import Lease
 from domain.verdict import Verdict
 from gates import plan, release, releases
+from gates.approvals import Agreement
 from gates.plan import Progress
-from gates.release import TRANSITIONS, Phase, Release, Seen, Terms, Trigger
+from gates.release import Phase, Release, Seen, Terms, Trigger
 from gates.releases import AlreadyOpen, StaleStep
-from gates.result import gates_digest, version_digest
+from gates.result import demands_digest, version_digest
 from gates.runner import demand_two
 from settings.schema import EndpointSettings
 from shadow.tasks import Tasks
@@ -47,12 +51,15 @@ from shadow.tasks import Tasks
 TICK, IDLE = 0.25, 1.0
 """Seconds between two looks, where there are releases and where there are none."""
 
-RETRY = 60.0
-"""Seconds after which gates that were INCONCLUSIVE, or whose results are void, are executed again."""
+RETRY, LONGEST_RETRY = 60.0, 900.0
+"""Seconds after which gates that were INCONCLUSIVE, or whose results are void, are executed again: at first,
+and at most, for the pause doubles each time."""
 
 MOST_LISTED = 200
 PLAN = "plan"
 """Who takes the steps that nobody asked for."""
+
+BY_ITSELF = Identity(PLAN, "")
 
 log = logging.getLogger("pointsman.release")
 T = TypeVar("T")
@@ -67,13 +74,18 @@ class UnknownRelease(PointsmanError):  # noqa: N818 - what was found, not a mist
 
 
 class ReleaseDesk:
-    """Every endpoint's release. `latest`: where each stands, by endpoint, as it was read or written last."""
+    """Every endpoint's release.
+
+    `latest`: where each stands, by endpoint, as it was read or written last; `agreements`: how far people
+    agree on those that ask for approvals.
+    """
 
     def __init__(
         self,
         switchboard: Switchboard,
         hearing: Hearing,
         gates: GateDesk,
+        approvals: ApprovalDesk,
         *,
         keeper: Keeper,
         lease: Lease,
@@ -82,9 +94,11 @@ class ReleaseDesk:
         tasks: Tasks,
     ) -> None:
         self.latest: dict[str, Release] = {}
+        self.agreements: dict[str, Agreement] = {}
         self._switchboard = switchboard
         self._hearing = hearing
         self._gates = gates
+        self._approvals = approvals
         self._keeper = keeper
         self._lease = lease
         self._events = events
@@ -92,7 +106,7 @@ class ReleaseDesk:
         self._tasks = tasks
         self._running: set[str] = set()
         self._runs: dict[str, tuple[Release, Run]] = {}
-        self._noticed: dict[str, tuple[str, int, int]] = {}
+        self._executed: dict[str, tuple[tuple[str, float], int]] = {}
         self._turn = asyncio.Lock()
 
     # Life.
@@ -112,7 +126,9 @@ class ReleaseDesk:
             try:
                 known = await self._read(releases.newest)
                 for name, judge in tuple(self._switchboard.judges.items()):
-                    if self._switchboard.judges.get(name) is judge:
+                    # A drill's trip is none, and it is over before a release has missed anything.
+                    rehearses = self._switchboard.rehearses(name)
+                    if self._switchboard.judges.get(name) is judge and not rehearses:
                         await self._look_safely(name, judge, known.get(name))
             except StateUnavailable:
                 return  # counted and logged by the keeper; nothing has changed
@@ -135,7 +151,7 @@ class ReleaseDesk:
             if token is not None:
                 await self._supersede(found, settings, token)
             found = None
-        if found is None and (settings.candidate is None or not is_ruled(settings)):
+        if found is None and (settings.candidate is None or not settings.released):
             self.latest.pop(name, None)
             if judge.ruled:
                 judge.free()
@@ -143,9 +159,16 @@ class ReleaseDesk:
             return
         if token is not None:
             found = found or await self._open(settings, token)
-            moved = release.step(found, terms(settings), await self._seen(found, judge))
+            digest = self._switchboard.settings.digest
+            seen = await self._seen(found, judge)
+            now = self._switchboard.judges.get(name), self._switchboard.settings.digest
+            if now != (judge, digest):
+                return  # another configuration came meanwhile: what was seen is not of it
+            moved = release.step(found, terms(settings), seen)
             if moved is not None:
                 found = await self._take(*moved, token)
+        elif found is not None and found.phase is Phase.APPROVING:
+            await self._approved(found)
         if found is not None:
             self._apply(name, judge, found)
 
@@ -156,25 +179,26 @@ class ReleaseDesk:
         if moved is not None:
             await self._take(*moved, token)
 
-    async def _open(self, settings: EndpointSettings, token: int, actor: str = PLAN) -> Release:
+    async def _open(self, settings: EndpointSettings, token: int, who: Identity = BY_ITSELF) -> Release:
         candidate, now = settings.candidate, self._clock.wall()
         if candidate is None:
             raise ReleaseRefused(f"endpoint {settings.name} has no candidate")
         fresh = Release(
             uuid.uuid4().hex, settings.name, settings.incumbent.name, candidate.name,
             version_digest(settings.incumbent, settings.path), version_digest(candidate, settings.path),
-            Phase.GATING, 0, now, now, reason="started", gates=gates_digest(settings.gates),
+            Phase.GATING, 0, now, now, reason="started", by=who.name,
+            gates=demands_digest(settings.gates, settings.approvals), cleared=self._cleared(settings.name),
         )  # fmt: skip
         begun = release.begun(fresh, terms(settings))
-        await self._write(lambda on: releases.open_release(on, begun, token), begun, "started", actor)
+        await self._write(lambda on: releases.open_release(on, begun, token), begun, "started", who)
         self._tell(begun, "started")
         return begun
 
-    async def _take(self, moved: Release, why: Trigger, token: int, actor: str = PLAN) -> Release:
+    async def _take(self, moved: Release, why: Trigger, token: int, who: Identity = BY_ITSELF) -> Release:
         told = moved
         if why in (Trigger.GATES_FAILED, Trigger.GATES_BROKEN) and moved.endpoint in self._runs:
             told = replace(moved, reason=f"{why.value}: {_failures(self._runs[moved.endpoint][1])}")
-        await self._write(lambda on: releases.take(on, told, why, token), told, why.value, actor)
+        await self._write(lambda on: releases.take(on, told, why, token), told, why.value, who)
         self._runs.pop(moved.endpoint, None)
         self._tell(told, why.value)
         return told
@@ -182,36 +206,48 @@ class ReleaseDesk:
     def _tell(self, moved: Release, why: str) -> None:
         told: dict[str, object] = {
             "endpoint": moved.endpoint, "release": moved.id, "phase": moved.phase.value,
-            "stage": moved.stage, "candidate": moved.candidate, "reason": moved.reason,
+            "stage": moved.stage, "steps": moved.steps, "candidate": moved.candidate, "reason": moved.reason,
             "at": iso(moved.since), "trigger": why,
         }  # fmt: skip
         note(log, logging.INFO, "release", **told)
         self._events.tell("release", told)
+        if moved.phase is Phase.APPROVING:
+            asked: dict[str, object] = {
+                "endpoint": moved.endpoint, "release": moved.id, "state": "wanted", "by": PLAN,
+                "at": iso(moved.since),
+            }  # fmt: skip
+            self._events.tell("approval", asked)
 
     # What is seen.
 
     async def _seen(self, found: Release, judge: Judge) -> Seen:
         staged = found.phase in (Phase.SHADOW, Phase.CANARY)
         gates = await self._gated(found, judge.settings) if found.phase is Phase.GATING else None
+        approved = found.phase is Phase.APPROVING and await self._approved(found)
+        if approved and judge.settings.gates.configured:
+            run = await self._gates.latest(found.endpoint)
+            gates = Verdict.PASS if run.passed else None
         # Nothing is awaited from here until the step is being written, so that it rests on one moment.
         arrived = not staged or _is_at(judge, found)
         return Seen(
             self._clock.wall(),
-            tripped=self._switchboard.tripped(found.endpoint) or self._missed(found, judge),
+            tripped=self._switchboard.tripped(found.endpoint),
             verdict=judge.verdict if arrived and judge.may_move() else Verdict.INCONCLUSIVE,
             pairs=judge.progress.pairs if arrived else 0,
             gates=gates,
             restart=judge.restart,
+            approved=approved,
+            cleared=self._cleared(found.endpoint),
         )
 
-    def _missed(self, found: Release, judge: Judge) -> bool:
-        """Whether the candidate was out and in again since the last step, which no look may have seen."""
-        at = found.id, found.steps
-        noticed = self._noticed.get(found.endpoint)
-        if noticed is None or noticed[:2] != at:
-            self._noticed[found.endpoint] = *at, judge.rearms
-            return False
-        return judge.rearms != noticed[2] and (found.phase, Trigger.TRIPPED) in TRANSITIONS
+    def _cleared(self, name: str) -> int:
+        cleared = self._switchboard.kill_state(name).cleared
+        return sum(not is_rehearsed(kill) for kill in cleared)
+
+    async def _approved(self, found: Release) -> bool:
+        agreed = await self._approvals.agreement(found)
+        self.agreements[found.endpoint] = agreed
+        return not agreed.missing
 
     async def _gated(self, found: Release, settings: EndpointSettings) -> Verdict | None:
         """What the gates say for this very phase of this release; they are executed if that is unknown."""
@@ -228,12 +264,24 @@ class ReleaseDesk:
             self._execute(found)
             return None
         ended = max((one.ended for one in run.results), default=found.since)
+        if run.passed:
+            # A step rests on what holds when it is taken, not on what held when the gates ended.
+            run = await self._gates.held(run)
+            self._runs[name] = phase, run
         unsettled = run.void is not None or run.verdict is Verdict.INCONCLUSIVE
-        if unsettled and self._clock.wall() - ended >= RETRY:
+        if unsettled and self._clock.wall() - ended >= self._pause(name):
             self._execute(found)
         return run.verdict if run.void is None else None
 
+    def _pause(self, name: str) -> float:
+        """Seconds until gates that said nothing are executed once more."""
+        times = self._executed[name][1] if name in self._executed else 1
+        return min(LONGEST_RETRY, RETRY * 2.0 ** min(times - 1, 10))
+
     def _execute(self, found: Release) -> None:
+        at = found.id, found.since
+        before, times = self._executed.get(found.endpoint, (at, 0))
+        self._executed[found.endpoint] = at, times + 1 if before == at else 1
         self._running.add(found.endpoint)
         self._tasks.spawn(self._run_gates(found), f"gates of {found.endpoint}")
 
@@ -254,7 +302,11 @@ class ReleaseDesk:
     def _apply(self, name: str, judge: Judge, found: Release) -> None:
         """See to it that what `found` says is served."""
         self.latest[name] = found
-        if self._missed(found, judge):
+        if found.phase is Phase.APPROVING:
+            self.agreements.setdefault(name, Agreement(judge.settings.approvals.people))
+        else:
+            self.agreements.pop(name, None)
+        if release.missed(found, self._cleared(name)):
             return  # the re-arm has put it into shadow, and the next step is the roll-back
         placed = release.placed(found)
         staged = found.phase in (Phase.SHADOW, Phase.CANARY)
@@ -273,22 +325,25 @@ class ReleaseDesk:
 
     # What operators ask for.
 
-    async def start(self, name: str) -> Release:
-        """Start a release of what is configured for endpoint `name`.
+    async def start(self, name: str, who: Identity) -> Release:
+        """Start a release of what is configured for endpoint `name`, because `who` wants to.
 
         Raises UnknownEndpoint, GateError and ReleaseRefused (it cannot be started, and why), AlreadyOpen, and
         StateUnavailable.
         """
         settings = self._switchboard.judge(name).settings
         demand_two(settings)
+        if self._switchboard.rehearses(name):
+            raise ReleaseRefused(f"a drill of {name} is under way: wait for its end")
         if self._switchboard.tripped(name):
             raise ReleaseRefused(f"{name} is tripped: the candidate is out until somebody re-arms it")
-        guards = settings.guards
-        of_pairs = (guards.divergence, guards.flips, guards.errors, guards.latency, guards.confidence,
-                    guards.classes, guards.drift, guards.accuracy)  # fmt: skip
-        endless = release.never_ends(terms(settings), any(one is not None for one in of_pairs))
+        endless = release.never_ends(terms(settings), settings.guards.watched)
         if endless is not None:
             raise ReleaseRefused(f"this release could never finish: {endless}")
+        if settings.approvals.people and not who.authentication:
+            raise ReleaseRefused(
+                "this release has to be approved, and not by whoever starts it: say who that is (--as NAME)"
+            )
         token = self._lease.held()
         if token is None:
             raise ReleaseRefused("another replica leads: ask that one")
@@ -296,9 +351,22 @@ class ReleaseDesk:
             found = (await self._read(releases.newest)).get(name)
             if found is not None and found.phase is Phase.DONE and _is_of(found, settings):
                 raise ReleaseRefused(f"{found.candidate} is released already: name it as the incumbent")
-            opened = await self._open(settings, token, OPERATOR)
+            opened = await self._open(settings, token, who)
             self._apply(name, self._switchboard.judge(name), opened)
             return opened
+
+    async def approve(self, name: str, reason: str, who: Identity) -> Release:
+        """`who` approves the release whose id is `name`, which goes on by itself when everybody has.
+
+        Raises UnknownRelease, ApprovalRefused, and StateUnavailable.
+        """
+        found = await self.find(name)
+        self.agreements[found.endpoint] = await self._approvals.approve(found, reason, who)
+        return await self.find(name)
+
+    async def agreement(self, found: Release) -> Agreement:
+        """How far people agree on `found`. Raises StateUnavailable."""
+        return await self._approvals.agreement(found)
 
     async def abort(self, name: str, reason: str) -> Release:
         """Abort the release whose id is `name`; nobody is served by its candidate any more.
@@ -316,7 +384,7 @@ class ReleaseDesk:
             moved = release.step(found, going_by, seen)
             if moved is None:
                 raise ReleaseRefused(f"the release has ended: it is {found.phase.value}")
-            taken = await self._take(*moved, token, OPERATOR)
+            taken = await self._take(*moved, token, Identity(OPERATOR, ""))
             if judge is not None:
                 self._apply(found.endpoint, judge, taken)
             return taken
@@ -336,38 +404,42 @@ class ReleaseDesk:
         """The newest releases, of one endpoint or of all."""
         return await self._read(lambda on: releases.listed(on, endpoint, MOST_LISTED))
 
+    def now(self) -> float:
+        """The wall clock that releases go by."""
+        return self._clock.wall()
+
     async def _read(self, work: Callable[[Connection], T]) -> T:
         return await self._keeper.run(lambda database: database.read(work))
 
-    async def _write(self, work: Callable[[Connection], T], moved: Release, why: str, actor: str) -> T:
+    async def _write(self, work: Callable[[Connection], T], moved: Release, why: str, who: Identity) -> T:
         """Take a step and record it with the evidence that it rests on, in one transaction."""
         recorder, name = self._switchboard.recorder, moved.endpoint
         judge = self._switchboard.judges.get(name)
-        rearms = 0 if judge is None else judge.rearms
         reports = () if judge is None else judge.reports()
         evidence: dict[str, object] = {one.guard: numbers(one) for one in reports}
         if name in self._runs:
             evidence["gates"] = {one.gate: one.document() for one in self._runs[name][1].results}
+        if why == Trigger.APPROVED.value and name in self.agreements:
+            evidence["approvals"] = [
+                {"by": one.by, "authentication": one.authentication, "at": one.at}
+                for one in self.agreements[name].given
+            ]
         after = {
             "release": moved.id, "phase": moved.phase.value, "stage": moved.stage, "trigger": why,
             "incumbent": moved.incumbent, "candidate": moved.candidate,
         }  # fmt: skip
         step = recorder.event(
-            "release.moved", "release", name, actor=actor, reason=moved.reason, after=after, evidence=evidence
-        )
-        done = await recorder.together(work, step)
-        self._noticed[name] = moved.id, moved.steps, rearms
-        return done
-
-
-def is_ruled(settings: EndpointSettings) -> bool:
-    """Whether a candidate of this endpoint is only ever served by a release."""
-    return settings.gates.configured or settings.watch > 0
+            "release.moved", "release", name, actor=who.name, authentication=who.authentication,
+            reason=moved.reason, after=after, evidence=evidence,
+        )  # fmt: skip
+        return await recorder.together(work, step)
 
 
 def terms(settings: EndpointSettings) -> Terms:
     """What a release of this endpoint goes by."""
-    return Terms(settings.gates.configured, settings.plan, settings.patience, settings.watch)
+    return Terms(
+        settings.gates.configured, settings.plan, settings.patience, settings.watch, settings.approvals.people
+    )
 
 
 _NO_TERMS = Terms(False, (plan.REARM_SHADOW,), 0.0, 0.0)
@@ -379,7 +451,7 @@ def _is_of(found: Release, settings: EndpointSettings) -> bool:
         candidate is not None
         and found.candidate_digest == version_digest(candidate, settings.path)
         and found.incumbent_digest == version_digest(settings.incumbent, settings.path)
-        and (found.phase is Phase.DONE or found.gates == gates_digest(settings.gates))
+        and (found.phase is Phase.DONE or found.gates == demands_digest(settings.gates, settings.approvals))
     )
 
 

@@ -26,12 +26,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="gates", description="Execute the promotion gates of an endpoint.")
     parser.add_argument("-c", "--config", type=Path, required=True)
     parser.add_argument("--bound", action="store_true", help="end when standard input does")
+    parser.add_argument("--incumbent", help="the registry's version, where one is followed")
+    parser.add_argument("--candidate", help="the registry's version, where one is followed")
     parser.add_argument("endpoint")
     arguments = parser.parse_args()
     if arguments.bound:
         threading.Thread(target=_end_with_input, name="parent", daemon=True).start()
     try:
-        results = execute(arguments.config, arguments.endpoint)
+        followed = None
+        if arguments.candidate is not None:
+            followed = arguments.incumbent or "", arguments.candidate
+        results = execute(arguments.config, arguments.endpoint, followed=followed)
     except (ConfigError, GateError) as error:
         document = {"endpoint": arguments.endpoint, "verdict": Verdict.ERROR.value, "detail": str(error)}
         verdict = Verdict.ERROR

@@ -7,11 +7,16 @@ be thought through without a clock, a network or a database.
 
 * Gates come first. FAIL and ERROR halt. INCONCLUSIVE waits, and the gates are executed again, until
   patience is over. There is no step past the gates but theirs.
+* Approvals come next, where they are asked for. People add to the gates: whoever approves, the gates still
+  have to hold when the first stage begins, and are executed again when they do not. From the first time that
+  a release asks, patience runs once: gates that are executed again in between do not renew it.
 * A stage is left as in `gates.plan`: with enough pairs judged in it, every guard's PASS, and its least time
   over. A guard's ERROR halts; what stays INCONCLUSIVE beyond the patience halts.
 * After the last stage comes the promotion, when a watch is configured: all units, with the guards on.
   Without a watch the last stage stays.
-* A trip rolls back, whatever the phase, also after the end. A re-arm begins again with the gates.
+* A trip rolls back, whatever the phase, also after the end, and also when it was cleared again before anybody
+  looked: kills that were cleared are counted in the release. A re-arm begins again with the gates, and what
+  was approved before the trip counts no more.
 
 `now` is wall-clock time in seconds, as in `gates.plan`: a clock that is set back makes phases longer.
 """
@@ -28,12 +33,14 @@ from domain.verdict import Verdict
 from gates import plan
 from gates.plan import Progress
 from settings.schema import Stage
+from settings.tiers import endless
 
 
 class Phase(enum.StrEnum):
     """Where a release stands."""
 
     GATING = "gating"
+    APPROVING = "approving"
     SHADOW = "shadow"
     CANARY = "canary"  # also guarded stages: units are served by the candidate
     PROMOTED = "promoted"
@@ -57,6 +64,8 @@ class Trigger(enum.StrEnum):
     GATES_PASSED = "every gate PASS"
     GATES_FAILED = "a gate FAIL"
     GATES_BROKEN = "a gate ERROR"
+    GATES_VOID = "the gates hold no more"
+    APPROVED = "approved, the gates hold"
     EVIDENCE = "pairs, PASS of every guard, least time"
     GUARDS_BROKEN = "a guard ERROR"
     PATIENCE_OVER = "patience is over"
@@ -67,7 +76,7 @@ NEXT_STAGES: Final = frozenset({Phase.SHADOW, Phase.CANARY, Phase.PROMOTED})
 """Which of them, the plan says."""
 
 _FIRST_STAGES: Final = frozenset({Phase.SHADOW, Phase.CANARY})
-_AGAIN: Final = frozenset({Phase.GATING, Phase.SHADOW, Phase.CANARY})
+_AGAIN: Final = frozenset({Phase.GATING, Phase.APPROVING, Phase.SHADOW, Phase.CANARY})
 
 
 def _to(*phases: Phase) -> frozenset[Phase]:
@@ -75,12 +84,17 @@ def _to(*phases: Phase) -> frozenset[Phase]:
 
 
 TRANSITIONS: Final[Mapping[tuple[Phase, Trigger], frozenset[Phase]]] = {
-    (Phase.GATING, Trigger.GATES_PASSED): _FIRST_STAGES,
+    (Phase.GATING, Trigger.GATES_PASSED): _FIRST_STAGES | {Phase.APPROVING},
     (Phase.GATING, Trigger.GATES_FAILED): _to(Phase.HALTED),
     (Phase.GATING, Trigger.GATES_BROKEN): _to(Phase.HALTED),
     (Phase.GATING, Trigger.PATIENCE_OVER): _to(Phase.HALTED),
     (Phase.GATING, Trigger.TRIPPED): _to(Phase.ROLLED_BACK),
     (Phase.GATING, Trigger.ABORTED): _to(Phase.ABORTED),
+    (Phase.APPROVING, Trigger.APPROVED): _FIRST_STAGES,
+    (Phase.APPROVING, Trigger.GATES_VOID): _to(Phase.GATING),
+    (Phase.APPROVING, Trigger.PATIENCE_OVER): _to(Phase.HALTED),
+    (Phase.APPROVING, Trigger.TRIPPED): _to(Phase.ROLLED_BACK),
+    (Phase.APPROVING, Trigger.ABORTED): _to(Phase.ABORTED),
     (Phase.SHADOW, Trigger.EVIDENCE): NEXT_STAGES,
     (Phase.SHADOW, Trigger.GUARDS_BROKEN): _to(Phase.HALTED),
     (Phase.SHADOW, Trigger.PATIENCE_OVER): _to(Phase.HALTED),
@@ -110,12 +124,14 @@ class Terms:
         stages: the plan, at least one stage.
         patience: seconds that gates and a stage may wait for evidence.
         watch: seconds after the promotion in which the guards decide; 0: no promotion.
+        people: how many have to approve.
     """
 
     gated: bool
     stages: tuple[Stage, ...]
     patience: float
     watch: float
+    people: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +143,11 @@ class Release:
         since: when this phase, or stage, began.
         steps: how many it has taken; the number of the next one.
         reason: why it is where it is, in words.
-        gates: digest of the gates that it has to pass, by `gates.result.gates_digest`; "" without any.
+        gates: digest of what it has to pass, by `gates.result.demands_digest`; "" without anything.
+        by: who started it.
+        attempt: how often it was re-armed; what was approved in one attempt counts for no other.
+        asked: when this attempt first asked for approvals, 0.0 while it has not.
+        cleared: kills of its endpoint that had been cleared when it took its last step; -1: not known.
     """
 
     id: str
@@ -143,6 +163,10 @@ class Release:
     steps: int = 0
     reason: str = ""
     gates: str = ""
+    by: str = ""
+    attempt: int = 0
+    asked: float = 0.0
+    cleared: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +180,8 @@ class Seen:
         gates: what the gates say, where they hold for what is configured; None: not executed yet.
         abort: why to abort; None: nobody wants to.
         restart: where in the plan a re-armed release starts.
+        approved: whether everybody who has to has approved.
+        cleared: kills of the endpoint that have been cleared, ever.
     """
 
     now: float
@@ -165,12 +191,13 @@ class Seen:
     gates: Verdict | None = None
     abort: str | None = None
     restart: int = 0
+    approved: bool = False
+    cleared: int = -1
 
 
 def begun(release: Release, terms: Terms) -> Release:
-    """`release` where it begins: at its gates, or at the first stage where there are none."""
-    phase = Phase.GATING if terms.gated else _phase(terms.stages[0])
-    return replace(release, phase=phase, stage=0)
+    """`release` where it begins: at its gates, else where it asks for approvals, else at the first stage."""
+    return _asking(replace(release, phase=_first(terms, terms.stages[0]), stage=0), release.since)
 
 
 def trigger(release: Release, terms: Terms, seen: Seen) -> Trigger | None:
@@ -182,11 +209,13 @@ def trigger(release: Release, terms: Terms, seen: Seen) -> Trigger | None:
         return None if seen.tripped else Trigger.REARMED
     if phase in (Phase.HALTED, Phase.ABORTED):
         return None
-    if seen.tripped:
+    if seen.tripped or missed(release, seen.cleared):
         return Trigger.TRIPPED
     waited = seen.now - release.since
     if phase is Phase.GATING:
         return _of_gates(seen.gates, waited > terms.patience)
+    if phase is Phase.APPROVING:
+        return _of_people(release, terms, seen)
     if phase is Phase.PROMOTED:
         fine = seen.verdict not in (Verdict.FAIL, Verdict.ERROR)
         return Trigger.WATCH_OVER if fine and waited >= terms.watch else None
@@ -208,8 +237,25 @@ def step(release: Release, terms: Terms, seen: Seen) -> tuple[Release, Trigger] 
     if phase not in targets:
         raise LookupError(f"{release.phase} does not lead to {phase} because of: {found}")
     reason = seen.abort if found is Trigger.ABORTED and seen.abort else found.value
-    moved = replace(release, phase=phase, stage=stage, since=seen.now, steps=release.steps + 1, reason=reason)
-    return moved, found
+    again = found is Trigger.REARMED
+    moved = replace(
+        release,
+        phase=phase,
+        stage=stage,
+        since=seen.now,
+        steps=release.steps + 1,
+        reason=reason,
+        attempt=release.attempt + again,
+        asked=0.0 if again else release.asked,
+        cleared=max(release.cleared, seen.cleared),
+    )
+    return _asking(moved, seen.now), found
+
+
+def missed(release: Release, cleared: int) -> bool:
+    """Whether the candidate was out and in again since the last step, which no look may have seen: more
+    kills are `cleared` now than then."""
+    return 0 <= release.cleared < cleared and (release.phase, Trigger.TRIPPED) in TRANSITIONS
 
 
 def placed(release: Release) -> Stage | None:
@@ -225,14 +271,7 @@ def placed(release: Release) -> Stage | None:
 def never_ends(terms: Terms, guarded: bool) -> str | None:
     """Why a release by these terms could never come to its end; None when it can. `guarded`: some guard is
     configured."""
-    if len(terms.stages) > 1 and not guarded:
-        return "no guard is configured: nothing could say PASS, and no stage would ever end"
-    if terms.watch and not guarded:
-        return "no guard is configured: nothing could say PASS, and the promotion would never come"
-    for number, stage in enumerate(terms.stages):
-        if stage.at_least >= terms.patience:
-            return f"plan[{number}] lasts {stage.at_least:g} s at least, longer than the patience"
-    return None
+    return endless(terms.stages, terms.patience, terms.watch, guarded=guarded)
 
 
 def diagram(transitions: Mapping[tuple[Phase, Trigger], frozenset[Phase]] = TRANSITIONS) -> str:
@@ -240,6 +279,7 @@ def diagram(transitions: Mapping[tuple[Phase, Trigger], frozenset[Phase]] = TRAN
     lines = [
         "stateDiagram-v2",
         "    [*] --> gating",
+        "    [*] --> approving: no gates, approvals",
         "    [*] --> shadow: no gates",
         "    [*] --> canary: no gates",
     ]
@@ -260,6 +300,12 @@ def _of_gates(verdict: Verdict | None, over: bool) -> Trigger | None:
     return Trigger.PATIENCE_OVER if over else None
 
 
+def _of_people(release: Release, terms: Terms, seen: Seen) -> Trigger | None:
+    if seen.approved:
+        return Trigger.APPROVED if not terms.gated or seen.gates is Verdict.PASS else Trigger.GATES_VOID
+    return Trigger.PATIENCE_OVER if seen.now - release.asked > terms.patience else None
+
+
 def _of_stage(release: Release, terms: Terms, seen: Seen, waited: float) -> Trigger | None:
     if seen.verdict is Verdict.ERROR:
         return Trigger.GUARDS_BROKEN
@@ -278,14 +324,17 @@ def _target(release: Release, terms: Terms, why: Trigger, restart: int) -> tuple
             return Phase.PROMOTED, release.stage
         index = release.stage + 1 if 0 <= release.stage < len(terms.stages) else 0
         return _phase(terms.stages[index]), index
+    current = plan.current(terms.stages, Progress(release.stage, 0, 0.0))
     if why is Trigger.GATES_PASSED:
-        return _phase(plan.current(terms.stages, Progress(release.stage, 0, 0.0))), release.stage
+        return (Phase.APPROVING if terms.people else _phase(current)), release.stage
+    if why is Trigger.APPROVED:
+        return _phase(current), release.stage
     if why is Trigger.REARMED:
-        first = _phase(plan.current(terms.stages, Progress(restart, 0, 0.0)))
-        return (Phase.GATING if terms.gated else first), restart
+        return _first(terms, plan.current(terms.stages, Progress(restart, 0, 0.0))), restart
     only = {
         Trigger.GATES_FAILED: Phase.HALTED,
         Trigger.GATES_BROKEN: Phase.HALTED,
+        Trigger.GATES_VOID: Phase.GATING,
         Trigger.GUARDS_BROKEN: Phase.HALTED,
         Trigger.PATIENCE_OVER: Phase.HALTED,
         Trigger.TRIPPED: Phase.ROLLED_BACK,
@@ -297,6 +346,17 @@ def _target(release: Release, terms: Terms, why: Trigger, restart: int) -> tuple
 
 def _is_last(release: Release, stages: Sequence[Stage]) -> bool:
     return release.stage == len(stages) - 1
+
+
+def _first(terms: Terms, stage: Stage) -> Phase:
+    if terms.gated:
+        return Phase.GATING
+    return Phase.APPROVING if terms.people else _phase(stage)
+
+
+def _asking(release: Release, now: float) -> Release:
+    first = release.phase is Phase.APPROVING and not release.asked
+    return replace(release, asked=now) if first else release
 
 
 def _phase(stage: Stage) -> Phase:

@@ -31,8 +31,10 @@ def open_release(on: Connection, release: Release, token: int) -> None:
     taken = on.execute(select(RELEASES.c.id).where(RELEASES.c.open_at == release.endpoint)).scalar()
     if taken is not None:
         raise AlreadyOpen(f"endpoint {release.endpoint} has an open release, {taken}: abort it first")
+    last = on.execute(select(func.max(RELEASES.c.number))).scalar() or 0
     row = {
         "id": release.id,
+        "number": last + 1,
         "endpoint": release.endpoint,
         "opened": release.opened,
         **_standing(release, token),
@@ -56,14 +58,9 @@ def take(on: Connection, release: Release, why: Trigger, token: int) -> None:
 
 
 def newest(on: Connection) -> dict[str, Release]:
-    """The release of each endpoint that was opened last, by the endpoint's name."""
-    last = select(RELEASES.c.endpoint, func.max(RELEASES.c.opened).label("opened")).group_by(
-        RELEASES.c.endpoint
-    )
-    newest = last.subquery()
-    query = select(RELEASES.c.endpoint, RELEASES.c.document).join(
-        newest, (RELEASES.c.endpoint == newest.c.endpoint) & (RELEASES.c.opened == newest.c.opened)
-    )
+    """The release of each endpoint that was started last, by the endpoint's name."""
+    newest = select(func.max(RELEASES.c.number)).group_by(RELEASES.c.endpoint)
+    query = select(RELEASES.c.endpoint, RELEASES.c.document).where(RELEASES.c.number.in_(newest))
     return {row.endpoint: _release(row.document) for row in on.execute(query)}
 
 
@@ -75,7 +72,7 @@ def find(on: Connection, name: str) -> Release | None:
 
 def listed(on: Connection, endpoint: str | None, most: int) -> tuple[Release, ...]:
     """The `most` newest releases, of one endpoint or of all, newest first."""
-    query = select(RELEASES.c.document).order_by(RELEASES.c.opened.desc(), RELEASES.c.id).limit(most)
+    query = select(RELEASES.c.document).order_by(RELEASES.c.number.desc()).limit(most)
     if endpoint is not None:
         query = query.where(RELEASES.c.endpoint == endpoint)
     return tuple(_release(found) for found in on.execute(query).scalars())

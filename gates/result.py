@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field
 from domain.routing import Version
 from domain.verdict import Verdict
 from settings.criteria import GateSettings
+from settings.promotion import ApprovalSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +154,13 @@ def version_digest(version: Version, path: str) -> str:
 def gates_digest(settings: GateSettings) -> str:
     """SHA-256 (hex) of the gates as they are configured, "" where there are none."""
     return _digest(asdict(settings)) if settings.configured else ""
+
+
+def demands_digest(gates: GateSettings, approvals: ApprovalSettings) -> str:
+    """SHA-256 (hex) of all that a release has to pass before its first stage, "" where there is nothing."""
+    if not approvals.people:
+        return gates_digest(gates)
+    return _digest([gates_digest(gates), asdict(approvals)])
 
 
 def _digest(value: object) -> str:

@@ -96,6 +96,14 @@ class ModelServer:
             raise GateError(f"{reply.server} answers metadata that are no JSON: {error}") from error
         return found
 
+    async def demand_ready(self, place: str | None) -> None:
+        """Raises GateError unless every server answers `GET place`, after its URL's prefix, with a 2xx;
+        without a place any answer of each will do."""
+        for upstream in self.version.upstreams:
+            reply = await self._ask("GET", upstream, place or "/", None)
+            if place is not None and not reply.ok:
+                raise GateError(f"{reply.server} ({self.version.name}) answers {reply.brief()}")
+
     async def text(self, place: str) -> str:
         """What `GET place` answers, a path on every server or a URL. Raises GateError unless it is 2xx."""
         if urlsplit(place).scheme:

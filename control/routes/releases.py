@@ -1,29 +1,39 @@
-"""Releases: started, looked at, aborted. No route takes a step: evidence does."""
+"""Releases: started, looked at, approved, aborted. No route takes a step: evidence does."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from starlette.responses import Response
 
 from control.answers import json
-from control.clock import iso
+from control.identity import claimed
 from control.panel import Panel
+from control.release_view import shown
 from control.routes.endpoints import Reason
-from gates.release import Release
 
+PersonName = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 EndpointName = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 
 
 class StartRequest(BaseModel):
-    """Of which endpoint what is configured now is to be released."""
+    """Of which endpoint what is configured now is to be released, and who says so."""
 
     model_config = ConfigDict(extra="forbid")
 
     endpoint: EndpointName
+    claimed_name: PersonName | None = Field(default=None, alias="as")
+
+
+class ApproveRequest(BaseModel):
+    """Why the release may begin, and whose word that is."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: Reason
+    claimed_name: PersonName = Field(alias="as")
 
 
 class AbortRequest(BaseModel):
@@ -42,32 +52,30 @@ def routes(panel: Panel) -> APIRouter:
     @router.get("")
     async def listed(endpoint: Annotated[str | None, Query(max_length=64)] = None) -> Response:
         """The newest releases first."""
-        return json({"releases": [shown(one) for one in await desk.listed(endpoint)]})
+        return json({"releases": [await shown(panel, one) for one in await desk.listed(endpoint)]})
 
     @router.post("")
     async def start(request: StartRequest) -> Response:
         """Start a release; its gates are executed next."""
-        return json(shown(await desk.start(request.endpoint)), 201)
+        return json(
+            await shown(panel, await desk.start(request.endpoint, claimed(request.claimed_name))), 201
+        )
 
     @router.get("/{release}")
     async def one(release: str) -> Response:
         """One release with every step that it took."""
         found = await desk.find(release)
-        return json({**shown(found), "history": list(await desk.steps(release))})
+        return json({**await shown(panel, found), "history": list(await desk.steps(release))})
 
     @router.post("/{release}/abort")
     async def abort(release: str, request: AbortRequest) -> Response:
         """Stop it: nobody is served by its candidate any more."""
-        return json(shown(await desk.abort(release, request.reason)))
+        return json(await shown(panel, await desk.abort(release, request.reason)))
+
+    @router.post("/{release}/approve")
+    async def approve(release: str, request: ApproveRequest) -> Response:
+        """One person's word that it may begin, beside its gates; it goes on when all have given it."""
+        found = await desk.approve(release, request.reason, claimed(request.claimed_name))
+        return json(await shown(panel, found))
 
     return router
-
-
-def shown(release: Release) -> dict[str, object]:
-    """As JSON."""
-    return {
-        **asdict(release),
-        "phase": release.phase.value,
-        "since": iso(release.since),
-        "opened": iso(release.opened),
-    }

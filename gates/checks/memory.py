@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -64,6 +65,8 @@ class Memory:
             raise GateError(
                 f"none of {sent} requests was answered: this is the memory of a server that is down"
             )
+        if peak <= 0:
+            raise GateError("the peak reads 0 bytes, which no running server has: nothing was measured")
         numbers = {"peak": float(peak), "limit": float(settings.most), "samples": float(len(samples)),
                    "requests": float(sent)}  # fmt: skip
         under = f"under {sent} requests at {rate:g}/s" if sent else "at rest: there were no requests to send"
@@ -98,7 +101,17 @@ class Memory:
         found = _SAMPLE.findall(await server.text(settings.metrics))
         if not found:
             raise GateError(f"{settings.metrics} of {server} has no {RESIDENT}: name its pid or cgroup")
-        return int(sum(map(float, found)))
+        total = sum(map(_number, found))
+        if not 0.0 <= total < math.inf:
+            raise GateError(f"{settings.metrics} of {server} says that {RESIDENT} is {total}")
+        return int(total)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def _of_process(pid: int) -> int:

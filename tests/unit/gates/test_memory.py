@@ -70,6 +70,14 @@ def test_a_control_group_of_either_version_is_measured(tmp_path: Path, name: str
     assert measured(tmp_path, [1.0], cgroup=str(tmp_path)).verdict is Verdict.FAIL
 
 
+def test_a_peak_of_nothing_is_no_measurement(tmp_path: Path) -> None:
+    (tmp_path / "memory.peak").write_text("0\n")
+    with pytest.raises(GateError, match="nothing was measured"):
+        measured(tmp_path, [1.0], cgroup=str(tmp_path))
+    with pytest.raises(GateError, match="says that process_resident_memory_bytes is nan"):
+        measured(tmp_path, [float("nan")])
+
+
 @pytest.mark.parametrize(
     ("resident", "gate", "complaint"),
     [

@@ -87,11 +87,65 @@ def test_a_guard_that_cannot_measure_halts(phase: Phase) -> None:
     assert walk(replace(FRESH, phase=phase), TERMS, Seen(1.0, verdict=Verdict.ERROR)) == [Phase.HALTED]
 
 
-@pytest.mark.parametrize("phase", [Phase.GATING, Phase.SHADOW, Phase.CANARY, Phase.PROMOTED, Phase.DONE])
+@pytest.mark.parametrize(
+    "phase", [Phase.GATING, Phase.APPROVING, Phase.SHADOW, Phase.CANARY, Phase.PROMOTED, Phase.DONE]
+)
 def test_a_trip_rolls_back_and_a_rearm_begins_again_with_the_gates(phase: Phase) -> None:
     out = Seen(5000.0, tripped=True, verdict=Verdict.PASS, pairs=99, gates=Verdict.PASS)
     found = walk(replace(FRESH, phase=phase, stage=2), TERMS, out, out, replace(out, tripped=False))
     assert found == [Phase.ROLLED_BACK, Phase.ROLLED_BACK, Phase.GATING]
+
+
+TWO = replace(TERMS, people=2)
+
+
+def test_people_are_asked_after_the_gates_and_before_the_first_stage() -> None:
+    passed, agreed = Seen(2.0, gates=Verdict.PASS), Seen(4.0, gates=Verdict.PASS, approved=True)
+    phases = walk(FRESH, TWO, passed, Seen(3.0, gates=Verdict.PASS), agreed)
+    assert phases == [Phase.APPROVING, Phase.APPROVING, Phase.SHADOW]
+
+
+@pytest.mark.parametrize("gates", [None, Verdict.FAIL, Verdict.ERROR, Verdict.INCONCLUSIVE])
+def test_no_approval_is_in_place_of_a_gate(gates: Verdict | None) -> None:
+    asking = replace(FRESH, phase=Phase.APPROVING, asked=1.0)
+    assert walk(asking, TWO, Seen(2.0, gates=gates, approved=True)) == [Phase.GATING]
+
+
+def test_gates_that_are_executed_again_do_not_renew_the_patience_with_people() -> None:
+    passed = Seen(100.0, gates=Verdict.PASS)
+    first = step(FRESH, TWO, passed)
+    assert first is not None
+    assert first[0].asked == 100.0
+    again = walk(
+        first[0], TWO, Seen(900.0, approved=True), replace(passed, now=950.0), Seen(1100.0), Seen(1100.1)
+    )
+    assert again == [Phase.GATING, Phase.APPROVING, Phase.APPROVING, Phase.HALTED]
+
+
+def test_without_gates_people_are_asked_first() -> None:
+    opened = begun(replace(FRESH, since=7.0), replace(TWO, gated=False))
+    assert (opened.phase, opened.asked) == (Phase.APPROVING, 7.0)
+    assert walk(opened, replace(TWO, gated=False), Seen(8.0, approved=True)) == [Phase.SHADOW]
+
+
+def test_a_rearm_asks_people_anew() -> None:
+    back = replace(FRESH, phase=Phase.ROLLED_BACK, asked=5.0, attempt=1)
+    moved = step(back, TWO, Seen(9.0, cleared=1))
+    assert moved is not None
+    assert (moved[0].phase, moved[0].attempt, moved[0].asked) == (Phase.GATING, 2, 0.0)
+
+
+@pytest.mark.parametrize("phase", [Phase.GATING, Phase.APPROVING, Phase.CANARY, Phase.PROMOTED, Phase.DONE])
+def test_a_trip_that_was_cleared_again_before_anybody_looked_rolls_back_too(phase: Phase) -> None:
+    before = replace(FRESH, phase=phase, stage=1, cleared=3)
+    found = walk(before, TWO, Seen(1.0, cleared=4), Seen(2.0, cleared=4), Seen(3.0, cleared=4))
+    assert found == [Phase.ROLLED_BACK, Phase.GATING, Phase.GATING]
+
+
+@pytest.mark.parametrize(("known", "cleared"), [(3, 3), (3, 2), (-1, 5)])
+def test_a_replica_that_has_heard_of_fewer_clearances_rolls_nothing_back(known: int, cleared: int) -> None:
+    before = replace(FRESH, phase=Phase.PROMOTED, cleared=known)
+    assert walk(before, TWO, Seen(1.0, cleared=cleared)) == [Phase.PROMOTED]
 
 
 def test_without_gates_a_rearmed_release_begins_in_shadow() -> None:
@@ -172,6 +226,8 @@ SEEN = st.builds(
     gates=st.none() | st.sampled_from(Verdict),
     abort=st.none() | st.just("no"),
     restart=st.sampled_from([-1, 0]),
+    approved=st.booleans(),
+    cleared=st.integers(-1, 3),
 )
 TERMS_OF_ALL_KINDS = st.builds(
     Terms,
@@ -179,6 +235,7 @@ TERMS_OF_ALL_KINDS = st.builds(
     stages=st.sampled_from([PLAN, PLAN[1:], PLAN[:1]]),
     patience=st.just(1000.0),
     watch=st.sampled_from([0.0, 500.0]),
+    people=st.integers(0, 2),
 )
 
 
@@ -186,7 +243,7 @@ TERMS_OF_ALL_KINDS = st.builds(
 @options(deadline=None, max_examples=300)
 def test_no_sequence_of_events_goes_past_a_gate_a_guard_or_the_switch(terms: Terms, seen: list[Seen]) -> None:
     at = begun(FRESH, terms)
-    passed = not terms.gated
+    passed, agreed = not terms.gated, not terms.people
     for one in seen:
         moved = step(at, terms, one)
         if moved is None:
@@ -194,11 +251,18 @@ def test_no_sequence_of_events_goes_past_a_gate_a_guard_or_the_switch(terms: Ter
         after, why = moved
         assert after.phase in TRANSITIONS[at.phase, why]
         assert after.steps == at.steps + 1
-        if why is Trigger.REARMED and terms.gated:
+        if why in (Trigger.REARMED, Trigger.GATES_VOID) and terms.gated:
             passed = False
         passed = passed or why is Trigger.GATES_PASSED
+        if why is Trigger.REARMED and terms.people:
+            agreed = False
+        if why is Trigger.APPROVED:
+            assert one.approved
+            assert not terms.gated or one.gates is Verdict.PASS
+            agreed = True
         if after.phase in (Phase.SHADOW, Phase.CANARY, Phase.PROMOTED, Phase.DONE):
             assert passed, "it is past its gates without their PASS"
+            assert agreed, "it is past the people who have to agree"
             assert not one.tripped, "it moved on while the candidate was out"
         if why is Trigger.EVIDENCE:
             assert one.verdict is Verdict.PASS

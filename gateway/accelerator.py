@@ -23,9 +23,10 @@ from types import ModuleType
 
 MODULES = (
     "domain.members", "gateway.breaker", "gateway.chunks", "gateway.client", "gateway.counters",
-    "gateway.ejection", "gateway.exchange", "gateway.fields", "gateway.guarded", "gateway.head",
-    "gateway.message", "gateway.mirror", "gateway.pool", "gateway.queue", "gateway.servers",
-    "gateway.service", "gateway.standing", "gateway.upstream", "gateway.watched", "gateway.worker",
+    "gateway.drill", "gateway.ejection", "gateway.exchange", "gateway.fields", "gateway.guarded",
+    "gateway.head", "gateway.message", "gateway.mirror", "gateway.pool", "gateway.queue",
+    "gateway.recording", "gateway.records", "gateway.servers", "gateway.service",
+    "gateway.standing", "gateway.upstream", "gateway.watched", "gateway.worker",
     "routing.exposure", "routing.hashing", "routing.strategies", "routing.table", "shadow.outbox",
     "shadow.pairing", "shadow.sampler",
 )  # fmt: skip

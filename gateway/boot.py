@@ -25,6 +25,7 @@ class Boot(msgspec.Struct, frozen=True):
         news_fd: where the worker says that it serves, and that it was told to end.
         waits: whether to accept nobody before the control process has told the true state (it takes a
             predecessor's place, which serves meanwhile), or that time is up.
+        log: the path of the prediction log's socket; "": nothing is recorded.
     """
 
     index: int
@@ -37,6 +38,7 @@ class Boot(msgspec.Struct, frozen=True):
     certificates: tuple[Certificate, ...] = ()
     news_fd: int | None = None
     waits: bool = False
+    log: str = ""
 
     def frame(self) -> bytes:
         """The bytes that `read_boot` reads."""

@@ -17,6 +17,7 @@ from gateway.head import after_blank_lines
 from gateway.message import RequestMessage
 from gateway.origin import UNKNOWN, Origin
 from gateway.problem import RETRY_AFTER, problem
+from gateway.recording import RecordedExchange
 
 if TYPE_CHECKING:
     from gateway.service import ServedEndpoint
@@ -234,6 +235,8 @@ class ClientConnection:
             return
         if service.exchange is Exchange:  # by its name, it is made as native classes are, at half the price
             exchange = Exchange(self, worker, service, message, self.quiet_since)
+        elif service.exchange is RecordedExchange:
+            exchange = RecordedExchange(self, worker, service, message, self.quiet_since)
         else:
             exchange = service.exchange(self, worker, service, message, self.quiet_since)
         self._exchange = exchange

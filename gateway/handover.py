@@ -36,6 +36,7 @@ class Handover(msgspec.Struct, frozen=True):
     control: Heir | None
     workers: list[Heir]
     killing: bool = False
+    log: Heir | None = None
 
 
 def become_successor(message: Handover) -> NoReturn:
@@ -43,7 +44,7 @@ def become_successor(message: Handover) -> NoReturn:
     data = msgspec.msgpack.encode(message)
     if len(data) > LARGEST:
         raise OSError(f"the message to the successor is too long ({len(data)} bytes)")
-    children = [heir for heir in (message.control, *message.workers) if heir is not None]
+    children = [heir for heir in (message.control, message.log, *message.workers) if heir is not None]
     descriptors = [*message.sockets, *(heir.orders for heir in children)]
     reading, writing = os.pipe()
     os.write(writing, data)
@@ -70,7 +71,7 @@ def inherited(environment: MutableMapping[str, str]) -> Handover | None:
         message = msgspec.msgpack.decode(os.read(reading, LARGEST), type=Handover)
     finally:
         os.close(reading)
-    children = [heir for heir in (message.control, *message.workers) if heir is not None]
+    children = [heir for heir in (message.control, message.log, *message.workers) if heir is not None]
     for descriptor in (*message.sockets, *(heir.orders for heir in children)):
         os.set_inheritable(descriptor, False)
     return message

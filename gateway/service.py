@@ -12,7 +12,9 @@ from domain.snapshot import Endpoint, UnitKind
 from gateway.agreement import Comparer
 from gateway.breaker import Breaker
 from gateway.counters import Counters, Tally
+from gateway.drill import Drills, Faults
 from gateway.message import MEDIA_FIELDS
+from gateway.records import Recorder
 from gateway.servers import Pools, Servers
 from routing.table import Route, RoutingTable
 from shadow.pairing import Budget
@@ -55,6 +57,7 @@ class ServedEndpoint:
         comparer: what says so; None: not guarded, or nothing that could be compared with (yet).
         exchange: what a request becomes; set by the worker, with `comparer`, before anything is served.
         keeps: whether pairs carry something of the request.
+        recorder: what records its requests; None: nothing does. Set by the worker, as `exchange` is.
         cohorts: lower-case names of the fields that pairs carry.
     """
 
@@ -74,6 +77,7 @@ class ServedEndpoint:
         "mirrored",
         "mirrors",
         "name",
+        "recorder",
         "route",
         "timeout",
         "unit_field",
@@ -82,8 +86,9 @@ class ServedEndpoint:
     exchange: type[Exchange]
 
     def __init__(
-        self, route: Route, pools: Pools, counters: Counters, previous: ServedEndpoint | None
-    ) -> None:
+        self, route: Route, pools: Pools, counters: Counters, previous: ServedEndpoint | None,
+        drills: Drills | None = None,
+    ) -> None:  # fmt: skip
         endpoint = route.endpoint
         self.route = route
         self.endpoint = endpoint
@@ -94,6 +99,7 @@ class ServedEndpoint:
         self.mirrored = counters.mirrors(endpoint.name)
         self.guarded = endpoint.mode is Mode.GUARDED
         self.comparer: Comparer | None = None
+        self.recorder: Recorder | None = None
         self.cohorts = tuple(name.encode() for name in endpoint.cohorts)
         self.keeps = endpoint.keep_request or bool(endpoint.cohorts)
         self.incumbent = _served(endpoint, endpoint.incumbent, INCUMBENT, pools, counters)
@@ -101,12 +107,24 @@ class ServedEndpoint:
         self.candidate = (
             None if candidate is None else _served(endpoint, candidate, CANDIDATE, pools, counters)
         )
+        faults = None if drills is None or endpoint.drill is None else drills.of(endpoint)
+        if faults is not None and drills is not None and self.candidate is not None and candidate is not None:
+            self._rehearse(
+                self.candidate, drills.servers(self.candidate.servers, candidate.balance, faults), faults
+            )
         self.unit_field = endpoint.unit.name.encode() if endpoint.unit.kind is UnitKind.HEADER else None
         self.context_fields = tuple((field, header.encode()) for field, header in endpoint.context)
         self.budget: Budget = Budget(endpoint.shadow) if previous is None else previous.budget
         self.budget.limits = endpoint.shadow
         self.breaker: Breaker = _breaker(endpoint, previous)
         route.breaker_open = self.breaker.opened
+
+    def _rehearse(self, candidate: ServedVersion, servers: Servers, faults: Faults) -> None:
+        if faults.drill.served:
+            candidate.fields += faults.field
+        elif self.guarded:
+            return  # a mirror's answer may be served there
+        candidate.servers = servers
 
     def version(self, arm: Arm) -> ServedVersion:
         """The arm's version; the incumbent where there is no candidate."""
@@ -127,6 +145,11 @@ def _breaker(endpoint: Endpoint, previous: ServedEndpoint | None) -> Breaker:
     # A tripped snapshot means the control process has taken over: the switch holds what the breaker held.
     if previous is None or endpoint.tripped or previous.breaker.version != version:
         return Breaker(version, endpoint.breaker)
+    # What a drill made fail says nothing of the candidate without it, nor the other way round; but one that
+    # had opened before the drill stays open.
+    over = previous.endpoint.drill is not None and endpoint.drill != previous.endpoint.drill
+    if over or (endpoint.drill != previous.endpoint.drill and not previous.breaker.opened):
+        return Breaker(version, endpoint.breaker)
     previous.breaker.limit = endpoint.breaker
     return previous.breaker
 
@@ -142,10 +165,11 @@ class Services:
         pools: Pools,
         counters: Counters,
         previous: Mapping[str, ServedEndpoint],
+        drills: Drills | None = None,
     ) -> None:
         self.generation = table.generation
         self.by_name = {
-            name: ServedEndpoint(route, pools, counters, previous.get(name))
+            name: ServedEndpoint(route, pools, counters, previous.get(name), drills)
             for name, route in table.by_name.items()
         }
         self.by_path = {service.endpoint.path.encode(): service for service in self.by_name.values()}
@@ -158,7 +182,7 @@ class Services:
                 names.append(service.unit_field)
             names.extend(header for _, header in service.context_fields)
             names.extend(service.cohorts)
-            if service.endpoint.keep_request:
+            if service.endpoint.keep_request or service.endpoint.record is not None:
                 names.extend(MEDIA_FIELDS)
         return names
 

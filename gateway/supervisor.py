@@ -64,12 +64,14 @@ class Supervisor:
         self._stopping = asyncio.Event()
         self._changing = asyncio.Lock()
         self._control: Child | None = None
+        self._log: Child | None = None
         self._killing = inherited is not None and inherited.killing
         self._listen = str(settings.listen)
         self._workers = Workers(self._sockets(workers), self._boot, self._tasks, self._stopping)
         folder = tempfile.mkdtemp(prefix="pointsman-") if inherited is None else inherited.folder
         self._folder = Path(folder)
         self._link = str(self._folder / "link.sock")
+        self._log_socket = str(self._folder / "log.sock")
         self._good = self._folder / "good.yaml"
 
     def _sockets(self, count: int) -> list[socket.socket]:
@@ -94,6 +96,7 @@ class Supervisor:
             snapshot=boot_snapshot(self._settings),
             downstream=self._settings.downstream,
             certificates=self._certificates,
+            log=self._log_socket,
         )
 
     async def run(self, *, held: bool = False) -> None:
@@ -139,7 +142,10 @@ class Supervisor:
             if (control := self._inherited.control) is not None:
                 # One at a time writes the state and has the admin port.
                 await end([Child(control.pid, control.orders)], CONTROL_GRACE)
+            if (keeper := self._inherited.log) is not None:
+                await end([Child(keeper.pid, keeper.orders)], CONTROL_GRACE)
         self._tasks.spawn(self._keep_control(), "control")
+        self._tasks.spawn(self._keep_log(), "prediction log")
         await self._workers.begin([Child(heir.pid, heir.orders, heir.number) for heir in heirs])
 
     async def _keep_control(self) -> None:
@@ -149,7 +155,7 @@ class Supervisor:
             self._control = start(
                 [
                     "-m", "control", "-c", str(self._config), "--fallback", str(self._good),
-                    "--link", self._link, "--workers", str(len(self._workers)),
+                    "--link", self._link, "--log", self._log_socket, "--workers", str(len(self._workers)),
                     *(["--kill"] if self._killing else []),
                 ]
             )  # fmt: skip
@@ -159,6 +165,32 @@ class Supervisor:
             self._killing |= kill_is_undone(asked, code, time.monotonic() - began)
             if not self._stopping.is_set():
                 await rhythm.rest("control", code)
+
+    async def _keep_log(self) -> None:
+        """Have the prediction log's process where anything is recorded, with its settings as they are."""
+        rhythm = Rhythm()
+        while not self._stopping.is_set():
+            log_settings = self._settings.log
+            if not any(endpoint.log.share for endpoint in self._settings.endpoints):
+                await asyncio.sleep(LOOK)
+                continue
+            rhythm.begun()
+            child = self._log = start(
+                [
+                    "-m", "control.recording", "--socket", self._log_socket, "--folder", log_settings.path,
+                    "--keep", repr(log_settings.keep), "--most", str(log_settings.most),
+                    "--roll", repr(log_settings.roll),
+                ]
+            )  # fmt: skip
+            await child.tell(self._unit_key)
+            ended = self._tasks.spawn(child.wait(), "prediction log's end")
+            while not ended.done() and self._settings.log == log_settings:
+                await asyncio.wait({ended}, timeout=LOOK)
+            if not ended.done():
+                log("info", "the prediction log's process is replaced: its settings have changed")
+                await end([child], CONTROL_GRACE)
+            elif not self._stopping.is_set():
+                await rhythm.rest("prediction log", ended.result())
 
     # ---- change ---------------------------------------------------------------------------------------
 
@@ -260,6 +292,7 @@ class Supervisor:
             control=None if control is None else control.heir(),
             workers=self._workers.heirs(),
             killing=self._killing,
+            log=None if self._log is None else self._log.heir(),
         )
 
     # ---- the end --------------------------------------------------------------------------------------
@@ -267,8 +300,8 @@ class Supervisor:
     async def _stop(self) -> None:
         """Workers drain first, so that what they observed still reaches the control process."""
         await self._workers.end()
-        if self._control is not None:
-            await end([self._control], CONTROL_GRACE)
+        children = [child for child in (self._control, self._log) if child is not None]
+        await end(children, CONTROL_GRACE)
 
 
 async def supervise(config: Path, workers: int | None, *, held: bool = False) -> None:

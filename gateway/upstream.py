@@ -26,14 +26,20 @@ MAX_INTERIM: Final = 100
 class Recipient(Protocol):
     """Who asked: a client's exchange or a mirror. Its methods run on the event loop and do not raise."""
 
-    abandoned: bool
-    """Nobody waits for the answer any more."""
     is_head: bool
     """The request's method is HEAD: the answer has no body, whatever its fields say."""
-    streams_answer: bool
-    """An answer of unknown length may go on for as long as it is not silent."""
-    streams_upload: bool
-    """More of the request's body follows by `UpstreamConnection.send`."""
+
+    @property
+    def abandoned(self) -> bool:
+        """Nobody waits for the answer any more."""
+
+    @property
+    def streams_answer(self) -> bool:
+        """An answer of unknown length may go on for as long as it is not silent."""
+
+    @property
+    def streams_upload(self) -> bool:
+        """More of the request's body follows by `UpstreamConnection.send`."""
 
     def payload(self, authority: bytes, target_prefix: bytes) -> bytes:
         """The request's bytes for the server at `authority`."""

@@ -29,7 +29,8 @@ from gateway.census import Census
 from gateway.certificates import ServerTls
 from gateway.client import ClientConnection
 from gateway.concurrency import Gate, Total
-from gateway.counters import Counters
+from gateway.counters import Counters, Histogram
+from gateway.drill import Drills
 from gateway.exchange import OVERHEAD_SAMPLE, Exchange
 from gateway.guarded import GuardedExchange
 from gateway.head import RequestGrammar
@@ -39,6 +40,9 @@ from gateway.message import RequestMessage
 from gateway.mirror import Mirror
 from gateway.origin import Origin
 from gateway.pressure import Pressure, Stage
+from gateway.record_link import RecordLink
+from gateway.recording import RecordedExchange
+from gateway.records import Recorder, RecordOutbox
 from gateway.resident import raise_descriptor_limit, resident_bytes, trimmer
 from gateway.servers import Pools
 from gateway.service import ServedEndpoint, ServedVersion, Services, upstreams
@@ -51,7 +55,7 @@ from shadow.outbox import Outbox
 from shadow.pairing import PendingPair
 from shadow.sampler import Sampler
 from shadow.tasks import Tasks
-from shadow.wire import Applied, BreakerOpened, FromWorker, Hello, Publish
+from shadow.wire import LAG_BOUNDS, Applied, BreakerOpened, FromWorker, Hello, Publish, TakenOut
 
 TICK = 0.05
 """Seconds between looks at deadlines: a timeout is up to this much late, and costs no timer per request."""
@@ -117,9 +121,12 @@ class Worker:
         self._request_block = b""
         self.until_sample = OVERHEAD_SAMPLE
         self._ticks = 0
+        self._due = self.clock()
+        self._lag = Histogram(LAG_BOUNDS)
         self._tasks = Tasks(report)
         self.comparing = Comparing(self._tasks)
         self._pools = Pools(loop, self._tasks, self.clock)
+        self._drills = Drills(loop, self._tasks, self.clock, random.random)
         self._outbox = Outbox(self._session)
         self._census = Census()
         self._later: list[Mirror] = []
@@ -132,6 +139,11 @@ class Worker:
         if _compares(boot.snapshot):
             self.comparing.load()
         self._answers = Answers()
+        self._records: RecordOutbox | None = None
+        self._record_link: RecordLink | None = None
+        if boot.log:
+            self._records = RecordOutbox(self._session, self.clock())
+            self._record_link = RecordLink(boot.log, self._records, report=report, tasks=self._tasks)
         self.services = self._compiled(boot.snapshot, {})
         self.grammar = RequestGrammar(self.services.interest)
         self._link = Link(
@@ -139,6 +151,7 @@ class Worker:
             self._outbox,
             greeting=self._greeting,
             publish=self._publish,
+            take_out=self._take_out,
             counts=self.counters.take,
             report=report,
             tasks=self._tasks,
@@ -184,12 +197,16 @@ class Worker:
             pair = pending.observe(arm, observation)
             if pair is not None:
                 self._hand_over(pair)
+                if pending.record is not None:
+                    pending.record.paired(pending)
 
     def repeated(self, observation: Observation, pending: PendingPair) -> None:
         """The incumbent, asked a second time, answered or failed."""
         pair = pending.repeated(observation)
         if pair is not None:
             self._hand_over(pair)
+            if pending.record is not None:
+                pending.record.paired(pending)
 
     def _hand_over(self, pair: Pair) -> None:
         for side in (pair.incumbent, pair.candidate):
@@ -232,10 +249,11 @@ class Worker:
 
     def _compiled(self, snapshot: Snapshot, previous: Mapping[str, ServedEndpoint]) -> Services:
         table = RoutingTable(snapshot, random.random, self._answers)
-        services = Services(table, self._pools, self.counters, previous)
+        services = Services(table, self._pools, self.counters, previous, self._drills)
         self._pools.retain(upstreams(table))
         self._open_gates(snapshot)
         self._equip(services)
+        self._record(services, snapshot)
         return services
 
     def _equip(self, services: Services) -> None:
@@ -246,6 +264,18 @@ class Worker:
             if service.guarded:
                 service.exchange = GuardedExchange
                 service.comparer = self.comparing.comparer(service.endpoint)
+            if service.endpoint.record is not None and self._records is not None:
+                service.exchange = RecordedExchange
+
+    def _record(self, services: Services, snapshot: Snapshot) -> None:
+        outbox, link = self._records, self._record_link
+        if outbox is None or link is None:
+            return
+        for service in services.by_name.values():
+            if service.endpoint.record is not None:
+                digest = snapshot.config_digest
+                service.recorder = Recorder(outbox, service.endpoint, snapshot.generation, digest)
+                link.start()
 
     def _open_gates(self, snapshot: Snapshot) -> None:
         """Bounds go on over snapshots, with what is in flight."""
@@ -274,6 +304,11 @@ class Worker:
                 self.comparing.load_apart(lambda: self._equip(self.services))
         self._informed.set()
         self._link.say(Applied(self.services.generation))
+
+    def _take_out(self, message: TakenOut) -> None:
+        service = self.services.by_name.get(message.endpoint)
+        if service is not None and message.generation > self.services.generation:
+            service.route.take_out()
 
     def _greeting(self) -> list[FromWorker]:
         generation = self.services.generation
@@ -306,14 +341,21 @@ class Worker:
         # First: whatever a look at a deadline may raise, the next look comes.
         self._next_tick = self._loop.call_later(TICK, self._tick)
         now = self.clock()
+        self._lag.observe(max(0.0, now - self._due))
+        self._due = now + TICK
         self._pools.tick(now)
         self._link.ask()
+        if self._record_link is not None:
+            self._record_link.flush()
         for client in tuple(self.clients):
             client.tick(now)
         self._ticks += 1
         if self._ticks % COUNTS_EVERY == 0:
             self.counters.settle()
             self._outbox.tell(self._census.take(self._pools))
+            self._outbox.rehearsed(self._drills.news())
+            lag, self._lag = self._lag, Histogram(LAG_BOUNDS)
+            self._outbox.late(lag.buckets, lag.seconds)
             if self.access is not None and (lost := self.access.take_lost()):
                 self.event("access_lines_lost", lost)
             self._link.flush()
@@ -395,6 +437,7 @@ class Worker:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._informed.wait(), WAIT_FOR_SNAPSHOT)
         self._listener.start()
+        self._due = self.clock()
         self._tick()
 
     async def drained(self) -> None:
@@ -410,6 +453,8 @@ class Worker:
         for client in tuple(self.clients):
             client.transport.abort()
         await self._link.close()
+        if self._record_link is not None:
+            await self._record_link.close()
         self._pools.close()
         await self._tasks.cancel()
         self.comparing.close()

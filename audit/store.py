@@ -192,6 +192,14 @@ def erase(connection: Connection, before: int, retention: str, covered: int) -> 
     return int(erased.rowcount)
 
 
+def erasable(connection: Connection, before: int, retention: str, covered: int) -> int:
+    """How many records `erase` would erase."""
+    query = select(func.count()).where(
+        _R.retention == retention, _R.at < before, _R.sequence <= covered, _R.content.is_not(None)
+    )
+    return int(connection.execute(query.select_from(AUDIT_RECORDS)).scalar_one())
+
+
 def unrecorded(connection: Connection) -> list[Event]:
     """Late events for the kills and clearances that the kill store has and the chain has not.
 

@@ -19,9 +19,11 @@ from bench import (
     change,
     chart,
     conditions,
+    drill,
     guarded,
     hostile,
     judging,
+    log,
     path,
     side_by_side,
     statistics,
@@ -44,9 +46,11 @@ SCENARIOS: dict[str, Callable[..., Section]] = {
     "path": path.run,
     "judging": judging.run,
     "trip": trip.run,
+    "drill": drill.run,
     "hostile": hostile.run,
     "guarded": guarded.run,
     "change": change.run,
+    "log": log.run,
     "statistics": statistics.run,
 }
 COMPARED = {"forward", "mirror", "bodies", "connections", "trouble", "stream", "guarded"}

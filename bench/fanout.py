@@ -5,7 +5,10 @@ started. Again and again a kill is posted to one gateway; what counts is the tim
 itself) to the last start of an exchange that the candidate saw, mirrors included. All processes share one
 clock.
 
-    python -m bench.fanout [--replicas 4] [--rounds 30]
+Where the time goes is told by marks that the processes leave at each step (`bench.tracing`), and by the CPU
+time that each kind of process uses. Milliseconds depend on what else the machine does; CPU time hardly does.
+
+    python -m bench.fanout [--replicas 4] [--rounds 30] [--pause 0.01]
 """
 
 from __future__ import annotations
@@ -18,11 +21,15 @@ import statistics
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from bench.openloop import percentile
+from bench.process import cpu_seconds
+from bench.steps import Kill, marks, steps, table
 from tests.support.processes import Clients, Gateway
 from tests.support.redis_server import RedisServer
 
@@ -30,6 +37,8 @@ CLIENTS = 2
 PAUSE = 0.01
 SETTLED = 0.4
 """Seconds after a kill in which a late exchange would still be seen."""
+
+TRACING = Path(__file__).parent / "tracing"
 
 
 class Candidate:
@@ -59,10 +68,32 @@ class Candidate:
             writer.close()
 
 
-async def measure(replicas: int, rounds: int) -> list[float]:
-    """Seconds from each kill to the last exchange that began on the candidate anywhere, 0 when none did."""
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Of one run.
+
+    Attributes:
+        seconds: from each kill to the last exchange that began on the candidate anywhere, 0 when none did.
+        kills: the steps of each kill; `control_of` gives each worker's control process.
+        cpu: CPU seconds a second, by kind of process, of all replicas together.
+        answers: that clients got a second.
+        heard: kills elsewhere, by the bound of `pointsman_fanout_seconds`, as the replicas measure it.
+    """
+
+    seconds: list[float]
+    kills: list[Kill]
+    control_of: dict[int, int]
+    cpu: dict[str, float]
+    answers: float
+    heard: dict[str, int]
+
+
+async def measure(replicas: int, rounds: int, pause: float = PAUSE) -> Found:
+    """So many kills, one after another at each replica in turn."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        trace = folder / "trace"
+        stack.enter_context(_traced(trace))
         server = await stack.enter_async_context(RedisServer())
         incumbent = await stack.enter_async_context(Candidate())
         candidate = await stack.enter_async_context(Candidate())
@@ -76,27 +107,69 @@ async def measure(replicas: int, rounds: int) -> list[float]:
             )  # fmt: skip
             gateway.document["state"]["redis"] = server.url
             gateways.append(await stack.enter_async_context(gateway))
-        for gateway in gateways:
-            await stack.enter_async_context(Clients(gateway.port, CLIENTS, PAUSE))
-        found = []
+        clients = [
+            await stack.enter_async_context(Clients(gateway.port, CLIENTS, pause)) for gateway in gateways
+        ]
+        pids = {
+            "bench": [os.getpid()],
+            "redis": [server.pid],
+            "control": [pid for one in gateways for pid in one.children("control")],
+            "worker": [pid for one in gateways for pid in one.children("gateway.process")],
+        }
+        began, used = time.monotonic(), _used(pids)
+        answers = sum(one.answers for one in clients)
+        seconds, kills = [], []
         for number in range(rounds):
             await _serving(candidate)
             killing = gateways[number % replicas]
+            posted = time.monotonic_ns()
             await asyncio.gather(_kill(killing), asyncio.sleep(SETTLED))
             (kill,) = (await killing.view())["switch"]["kills"]
-            began = datetime.fromisoformat(kill["at"]).timestamp()
-            found.append(max((start for start in candidate.starts if start > began), default=began) - began)
+            at = datetime.fromisoformat(kill["at"]).timestamp()
+            last = max((start for start in candidate.starts if start > at), default=at)
+            seconds.append(last - at)
+            kills.append((posted, time.monotonic_ns(), last))
             candidate.starts.clear()
             incumbent.starts.clear()
             await _rearm(gateways[(number + 1) % replicas])
             for gateway in gateways:
                 while (await gateway.view())["switch"]["tripped"]:  # noqa: ASYNC110 - another process
                     await asyncio.sleep(0.01)
-        await _tell_fanout(gateways)
-        return found
+        elapsed = time.monotonic() - began
+        return Found(
+            seconds,
+            marks(trace.read_text(), kills),
+            {
+                worker: one.children("control")[0]
+                for one in gateways
+                for worker in one.children("gateway.process")
+            },
+            {kind: (after - used[kind]) / elapsed for kind, after in _used(pids).items()},
+            (sum(one.answers for one in clients) - answers) / elapsed,
+            await _heard(gateways),
+        )
 
 
-async def _tell_fanout(gateways: Sequence[Gateway]) -> None:
+@contextmanager
+def _traced(trace: Path) -> Iterator[None]:
+    """Processes that are started meanwhile mark their steps in `trace`."""
+    before = {name: os.environ.get(name) for name in ("POINTSMAN_TRACE", "PYTHONPATH")}
+    os.environ |= {"POINTSMAN_TRACE": str(trace), "PYTHONPATH": str(TRACING)}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _used(pids: Mapping[str, Sequence[int]]) -> dict[str, float]:
+    return {kind: sum(map(cpu_seconds, ids)) for kind, ids in pids.items()}
+
+
+async def _heard(gateways: Sequence[Gateway]) -> dict[str, int]:
     """What the gateways say themselves: from a kill elsewhere to the last confirmation of a worker."""
     upto: Counter[str] = Counter()
     for gateway in gateways:
@@ -104,7 +177,7 @@ async def _tell_fanout(gateways: Sequence[Gateway]) -> None:
             if line.startswith("pointsman_fanout_seconds_bucket"):
                 bound, count = line.split('le="')[1].split('"} ')
                 upto[bound] += int(float(count))
-    print(json.dumps({"scenario": "fan-out as the replicas measure it, kills up to seconds", **upto}))
+    return dict(upto)
 
 
 async def _serving(candidate: Candidate) -> None:
@@ -129,15 +202,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--replicas", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--pause", type=float, default=PAUSE, help="seconds between a client's requests")
     given = parser.parse_args()
-    found = sorted(asyncio.run(measure(given.replicas, given.rounds)))
+    found = asyncio.run(measure(given.replicas, given.rounds, given.pause))
+    print(table(steps(found.kills, found.control_of)))
     print(
         json.dumps(
             {
                 "scenario": "fan-out of a kill", "replicas": given.replicas, "rounds": given.rounds,
-                "load": os.getloadavg()[0], "median_ms": statistics.median(found) * 1000,
-                "p99_ms": found[min(len(found) - 1, int(0.99 * len(found)))] * 1000,
-                "worst_ms": found[-1] * 1000,
+                "load": os.getloadavg()[0],
+                "median_ms": round(statistics.median(found.seconds) * 1000, 2),
+                "p99_ms": round(percentile(found.seconds, 0.99) * 1000, 2),
+                "worst_ms": round(max(found.seconds) * 1000, 2),
+                "answers_a_second": round(found.answers),
+                "cpu_seconds_a_second": {kind: round(used, 3) for kind, used in found.cpu.items()},
+                "heard_upto_seconds": found.heard,
             }
         )
     )  # fmt: skip

@@ -20,7 +20,7 @@ FLAG = "bench-candidate"
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What differs between scenarios; `plan`, `guards` and `shadow` as in the configuration file."""
+    """What differs between scenarios; `plan`, `guards`, `shadow`, `drills`, `log.records` as configured."""
 
     incumbent: int
     candidate: int
@@ -31,6 +31,8 @@ class Setup:
     rollout: int = 100
     timeout: str = "2s"
     accelerated: bool = True
+    records: str = "off"
+    drills: Mapping[str, object] | None = None
 
 
 def configuration(setup: Setup, directory: Path, listen: int, admin: int) -> dict[str, object]:
@@ -46,10 +48,14 @@ def configuration(setup: Setup, directory: Path, listen: int, admin: int) -> dic
         "shadow": {"share": setup.shadow_share},
         "compare": {"kind": "classification", "output": "predict_proba"},
         "plan": list(setup.plan),
+        "log": {"records": setup.records},
     }
     if setup.guards is not None:
         endpoint["guards"] = setup.guards
+    if setup.drills is not None:
+        endpoint["drills"] = setup.drills
     return {
+        "environment": "bench",
         "listen": f"127.0.0.1:{listen}",
         "admin": f"127.0.0.1:{admin}",
         "workers": setup.workers,

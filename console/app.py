@@ -21,7 +21,7 @@ import typer
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from console import releasing, tables
+from console import dashboards, deciding, drilling, notifying, releasing, tables
 from console.checking import review
 from console.client import DEFAULT_ADMIN, TIMEOUT, AdminClient, Refused, Unreachable
 from console.text import visible
@@ -358,10 +358,28 @@ app.add_typer(release)
 
 @release.command("start")
 def start_release(
-    name: EndpointArgument, admin: AdminOption = DEFAULT_ADMIN, as_json: JsonOption = False
+    name: EndpointArgument,
+    person: Annotated[
+        str | None, typer.Option("--as", metavar="NAME", help="Who starts it, and so does not approve it.")
+    ] = None,
+    admin: AdminOption = DEFAULT_ADMIN,
+    as_json: JsonOption = False,
 ) -> None:
     """Start a release of the candidate that is configured; its gates are executed next."""
-    _show_release(_ask(admin, lambda client: client.start_release(name), as_json), as_json)
+    _show_release(_ask(admin, lambda client: client.start_release(name, person), as_json), as_json)
+
+
+@release.command("approve")
+def approve_release(
+    name: Annotated[str, typer.Argument(metavar="ID", help="The release's id, as 'release list' shows it.")],
+    reason: ReasonOption,
+    person: Annotated[str, typer.Option("--as", metavar="NAME", help="Whose word it is; it is recorded.")],
+    admin: AdminOption = DEFAULT_ADMIN,
+    as_json: JsonOption = False,
+) -> None:
+    """Say that a release whose gates have passed may begin."""
+    _demand_reason(reason)
+    _show_release(_ask(admin, lambda client: client.approve_release(name, reason, person), as_json), as_json)
 
 
 @release.command("status")
@@ -401,6 +419,13 @@ def list_releases(
         return
     found = _read(answer, releasing.ReleasesView).releases
     _show(releasing.overview(found) if found else Text("no releases yet"))
+
+
+app.command()(deciding.why)
+app.command()(deciding.diagnose)
+app.add_typer(notifying.notify)
+app.add_typer(drilling.drill)
+app.command()(dashboards.dashboards)
 
 
 def _newest_release(admin: str, name: str, as_json: bool) -> str:

@@ -56,6 +56,7 @@ class EndpointLine(msgspec.Struct, frozen=True):
     endpoint: str
     replica: str
     since: str
+    silent_since: str | None = None
     incumbent: VersionLine | None = None
     candidate: VersionLine | None = None
     mode: str | None = None
@@ -103,7 +104,7 @@ def live(view: LiveView) -> RenderableType:
         flag = "–" if one.flag is None else f"{one.flag.name} {'on' if one.flag.enabled else 'off'}"
         weight = "–" if one.weight is None else share(one.weight)
         table.add_row(
-            _cell(one.endpoint), _cell(one.replica), tripped, _version(one.incumbent),
+            _cell(one.endpoint), _gateway(one), tripped, _version(one.incumbent),
             _version(one.candidate), _cell(one.mode or "–"), _cell(weight), _cell(flag), _cell(one.since),
         )  # fmt: skip
     parts: list[RenderableType] = [Text(f"live at {visible(view.at)}", "bold"), table]
@@ -142,6 +143,13 @@ def _version(one: VersionLine | None) -> Text:
     if one is None:
         return Text("–")
     return _cell(one.version if one.lineage is not None else f"{one.version} (no lineage)")
+
+
+def _gateway(one: EndpointLine) -> Text:
+    named = _cell(one.replica)
+    if one.silent_since is not None:
+        named.append(visible(f" (silent since {one.silent_since})"), "yellow")
+    return named
 
 
 def _cell(text: str) -> Text:

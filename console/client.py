@@ -88,13 +88,41 @@ class AdminClient:
         """The release whose id is `name`, with every step that it took."""
         return self._ask("GET", f"/api/v1/releases/{quote(name, safe='')}")
 
-    def start_release(self, endpoint: str) -> object:
-        """Start a release of what is configured for `endpoint`."""
-        return self._ask("POST", "/api/v1/releases", body={"endpoint": endpoint})
+    def start_release(self, endpoint: str, person: str | None = None) -> object:
+        """Start a release of what is configured for `endpoint`, as `person`."""
+        body = {"endpoint": endpoint} if person is None else {"endpoint": endpoint, "as": person}
+        return self._ask("POST", "/api/v1/releases", body=body)
+
+    def approve_release(self, name: str, reason: str, person: str) -> object:
+        """Approve the release whose id is `name`, as `person`."""
+        body = {"reason": reason, "as": person}
+        return self._ask("POST", f"/api/v1/releases/{quote(name, safe='')}/approve", body=body)
 
     def abort_release(self, name: str, reason: str) -> object:
         """Abort the release whose id is `name`."""
         return self._ask("POST", f"/api/v1/releases/{quote(name, safe='')}/abort", body={"reason": reason})
+
+    def drills(self, endpoint: str | None) -> object:
+        """The newest drills, of one endpoint or of all."""
+        query = {} if endpoint is None else {"endpoint": endpoint}
+        return self._ask("GET", "/api/v1/drills", query=query)
+
+    def drill(self, name: str) -> object:
+        """The drill whose id is `name`, with its report."""
+        return self._ask("GET", f"/api/v1/drills/{quote(name, safe='')}")
+
+    def start_drill(self, endpoint: str, fault: str | None, person: str | None = None) -> object:
+        """Begin a drill of `endpoint`, with `fault` in place of the configured one, as `person`."""
+        given = {"endpoint": endpoint, "fault": fault, "as": person}
+        return self._ask("POST", "/api/v1/drills", body={k: v for k, v in given.items() if v is not None})
+
+    def receivers(self) -> object:
+        """Who is told what happens, and what waits for whom."""
+        return self._ask("GET", "/api/v1/notifications")
+
+    def test_receiver(self, name: str) -> object:
+        """Send a test notification to receiver `name`; answers what came of it."""
+        return self._ask("POST", "/api/v1/notifications/test", body={"receiver": name})
 
     def run_gates(self, name: str) -> object:
         """Execute the gates; answers when all have a verdict, so give the client time."""
@@ -109,6 +137,16 @@ class AdminClient:
         """What was live at `at`, of one endpoint or of all."""
         query = {"at": at} if endpoint is None else {"at": at, "endpoint": endpoint}
         return self._ask("GET", "/api/v1/live", query=query)
+
+    def decision(self, request: str) -> object:
+        """Why the request with this id was answered as it was."""
+        return self._ask("GET", f"/api/v1/decisions/{quote(request, safe='')}")
+
+    def diagnosis(self, endpoint: str, at: str | None, signal: str | None) -> object:
+        """What changed on `endpoint` near `at`, or before its last trip; give the client time."""
+        asked = {"at": at, "signal": signal}
+        query = {name: value for name, value in asked.items() if value is not None}
+        return self._ask("GET", f"/api/v1/diagnoses/{quote(endpoint, safe='')}", query=query)
 
     def bill_of_materials(self, version: str) -> object:
         """What `version` was made of, as CycloneDX."""

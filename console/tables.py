@@ -272,8 +272,14 @@ def _configured(one: EndpointSettings) -> tuple[str, ...]:
         for stage in one.plan
     ]
     candidate = one.candidate.name if one.candidate else "–"
+    if one.follow is not None:
+        candidate = f"models:/{one.follow.model}@{one.follow.candidate}"
     compare, flag = one.compare.kind, one.flag or "–"
     guarded, planned = ", ".join(watched) or "–", " → ".join(plan)
+    if one.approvals.people:
+        planned = f"{one.approvals.people} to approve → {planned}"
+    if one.tier is not None:
+        planned = f"{one.tier}: {planned}"
     return (
         one.name,
         one.path,

@@ -22,6 +22,10 @@ BAD_CONFIGURATION = 2
 _log = logging.getLogger("pointsman.control")
 NICENESS = 5
 
+SWITCH_INTERVAL = 0.0005
+"""Seconds after which a thread of this process (the store's, mostly) lets the loop go on. With Python's own
+5 ms every wait of the loop for a socket may cost as much, and a kill waits for several."""
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run until told to end; the exit status."""
@@ -36,9 +40,11 @@ def main(arguments: list[str] | None = None) -> int:
         "--fallback", type=Path, help="the configuration as it last was good, for when the file is not"
     )
     parser.add_argument("--kill", action="store_true", help="take every candidate out at once")
+    parser.add_argument("--log", default="", help="path of the prediction log's socket")
     given = parser.parse_args(arguments)
     # Clients before judgement: where cores are short, the workers go first.
     os.nice(NICENESS)
+    sys.setswitchinterval(SWITCH_INTERVAL)
     log.to_stream()
     try:
         settings = _settings(given.config, given.fallback)
@@ -50,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _invocation(given: argparse.Namespace) -> Invocation:
-    return Invocation(given.config, given.link, given.workers, given.ready_fd, given.kill)
+    return Invocation(given.config, given.link, given.workers, given.ready_fd, given.kill, given.log)
 
 
 def _settings(config: Path, fallback: Path | None) -> Settings:

@@ -15,11 +15,16 @@ from starlette.responses import Response
 from audit.mlbom import UnknownVersion
 from audit.store import UnknownRecord
 from control.configuration import RestartNeeded
+from control.deciding import UnknownDecision
+from control.drilling import DrillRefused, UnknownDrill
 from control.events import Crowded
 from control.gating import GatesBusy
+from control.notifying import UnknownReceiver
 from control.releasing import ReleaseRefused, UnknownRelease
 from control.switchboard import UnknownEndpoint
 from domain.errors import ConfigError, GateError, PointsmanError, StaleRearm, StateUnavailable
+from gates.approvals import ApprovalRefused
+from gates.drills import DrillUnderWay
 from gates.releases import AlreadyOpen, StaleStep
 
 PROBLEM = "application/problem+json"
@@ -28,12 +33,18 @@ STATUS: tuple[tuple[type[PointsmanError], int], ...] = (
     (UnknownEndpoint, 404),
     (UnknownRecord, 404),
     (UnknownVersion, 404),
+    (UnknownDecision, 404),
+    (UnknownReceiver, 404),
     (StaleRearm, 409),
     (RestartNeeded, 409),
     (UnknownRelease, 404),
+    (UnknownDrill, 404),
+    (DrillRefused, 409),
+    (DrillUnderWay, 409),
     (GatesBusy, 409),
     (AlreadyOpen, 409),
     (ReleaseRefused, 409),
+    (ApprovalRefused, 409),
     (StaleStep, 409),
     (ConfigError, 422),
     (GateError, 422),

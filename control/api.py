@@ -8,16 +8,23 @@ from fastapi import FastAPI
 
 from control import answers
 from control.admission import Admission
+from control.clock import Clock
 from control.panel import Panel
+from control.refusals import Refusals
 from control.routes import (
     audit,
     configuration,
+    decisions,
+    diagnoses,
+    drills,
     endpoints,
     events,
     gates,
     health,
     labels,
+    lineage,
     live,
+    notifications,
     releases,
     replicas,
 )
@@ -34,6 +41,23 @@ def create(panel: Panel) -> FastAPI:
     )
     answers.install(app)
     app.add_middleware(Admission)
-    for module in (health, endpoints, labels, configuration, events, audit, live, replicas, gates, releases):
+    app.add_middleware(Refusals, recorder=panel.switchboard.recorder, clock=Clock())
+    for module in (
+        health,
+        endpoints,
+        labels,
+        configuration,
+        events,
+        audit,
+        live,
+        replicas,
+        gates,
+        releases,
+        drills,
+        notifications,
+        decisions,
+        diagnoses,
+        lineage,
+    ):
         app.include_router(module.routes(panel))
     return app

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from control import references
@@ -13,6 +15,7 @@ from control.flag_platform import FlagPlatform
 from control.log import note
 from control.switchboard import Switchboard
 from domain.errors import ConfigError, StateUnavailable
+from settings import surroundings
 from settings.file import identity, load
 from settings.schema import Settings
 
@@ -31,10 +34,16 @@ class RestartNeeded(ConfigError):  # noqa: N818 - what it takes, not a mistake o
 
 
 class Configuration:
-    """The file at `path`, served by the switchboard."""
+    """The file at `path`, served by the switchboard.
+
+    `configured` is what the file says; `followed` puts the versions that are followed in their places.
+    """
 
     def __init__(self, path: Path, switchboard: Switchboard, flags: FlagPlatform) -> None:
         self.path = path
+        self.configured = switchboard.settings
+        self.followed: Callable[[Settings], Settings] = lambda configured: configured
+        self.follows: Callable[[], Mapping[str, object]] = dict
         self._switchboard = switchboard
         self._flags = flags
         self._reloading = asyncio.Lock()
@@ -46,11 +55,24 @@ class Configuration:
             changed = settings.digest != self._switchboard.settings.digest
             if changed:
                 demand_same_process(self._switchboard.settings, settings)
+                surroundings.receivers(settings, os.environ)
                 prepared = self._flags.prepared(settings)
                 read = await asyncio.to_thread(references.read, settings)
-                await self._switchboard.reconfigure(settings, read)
+                await self._switchboard.reconfigure(self.followed(settings), read)
+                self.configured = settings
                 await self._flags.follow(settings, prepared)
             return changed
+
+    async def refollow(self) -> None:
+        """Serve the versions that are followed now, with the file as it was read last.
+
+        Raises ConfigError and StateUnavailable: nothing has changed then.
+        """
+        async with self._reloading:
+            settings = self.followed(self.configured)
+            if settings.endpoints != self._switchboard.settings.endpoints:
+                read = await asyncio.to_thread(references.read, settings)
+                await self._switchboard.reconfigure(settings, read)
 
     async def watch(self) -> None:
         """Serve the file for ever as it is changed; a bad one is told once and the running one stays."""
@@ -70,18 +92,23 @@ class Configuration:
             await self.reload()
         except ConfigError as error:
             note(log, logging.ERROR, "configuration refused", reason=str(error))
+            recorder = self._switchboard.recorder
+            recorder.tell(
+                recorder.event("refused.configuration", "request", "", reason=str(error), result="refused")
+            )
         except StateUnavailable as error:
             note(log, logging.ERROR, "configuration refused for now", reason=str(error))
             return False
         return True
 
     def shown(self) -> dict[str, object]:
-        """Digest, effective configuration with secrets masked, and the keys that have no effect yet."""
+        """Digest, effective configuration with secrets masked, keys without effect, and what is followed."""
         settings = self._switchboard.settings
         return {
             "digest": settings.digest,
             "configuration": masked(settings.document),
             "inert": list(settings.inert),
+            "followed": dict(self.follows()),
         }
 
 
@@ -106,7 +133,7 @@ def demand_same_process(old: Settings, new: Settings) -> None:
         ("state.database", old.database, new.database),
         ("state.redis", old.sharing.redis, new.sharing.redis),
         ("state.replica", old.sharing.replica, new.sharing.replica),
-        ("audit", old.audit, new.audit),
+        ("audit", replace(old.audit, keep_access=new.audit.keep_access), new.audit),
     ):
         if before != after:
             raise RestartNeeded(path, str(after), f"it is {before} here; restart to change it")

@@ -22,7 +22,7 @@ class Crowded(PointsmanError):  # noqa: N818 - a state, not a mistake
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """`kind`: trip, rearm, stage, config, flags, flag_off, lineage; `data` is JSON; `number` is from 1."""
+    """`kind`: trip, rearm, stage, config, flags, flag_off, lineage, drill; `data`: JSON; `number`: 1, 2, …"""
 
     number: int
     kind: str

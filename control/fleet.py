@@ -13,7 +13,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from typing import Protocol
 
 from control.clock import Clock
 from control.lease import LeaseStore, SharedLease
@@ -32,7 +32,27 @@ reach: nobody knows what kills the others hold that could not be handed over."""
 DEAF = 3.0
 """Seconds after which a subscription on which not even the own word comes is made anew."""
 
+ATTEMPTS = 3
+"""How often the shared state is asked what became of a re-arm whose answer was lost."""
+
+BETWEEN_ATTEMPTS = 0.2
+"""Seconds, and as much more for each that failed."""
+
+NOT_NOW = "a re-arm is decided for all replicas together, which is not possible now"
+
 log = logging.getLogger("pointsman.fleet")
+
+
+class Line(Protocol):
+    """The shortest way to the other replicas."""
+
+    def ring(self, endpoint: str, news: News) -> None:
+        """Tell all of them, now; whether they hear it is found out by the rounds."""
+        ...
+
+    async def wait(self, within: float) -> None:
+        """Return after so many seconds. Raises StateUnavailable as soon as nothing is heard any more."""
+        ...
 
 
 class SharedStore(LeaseStore, Protocol):
@@ -62,8 +82,8 @@ class SharedStore(LeaseStore, Protocol):
         """This replica ends."""
         ...
 
-    def messages(self) -> AbstractAsyncContextManager[Any]:
-        """What everybody is told from now on: an object whose `next(within)` gives a message, or None."""
+    def line(self, hear: Callable[[bytes], None]) -> AbstractAsyncContextManager[Line]:
+        """Call `hear` with everything that is told from now on."""
         ...
 
 
@@ -103,10 +123,16 @@ class Fleet:
         self._draw = draw
         self.evidence: SharedEvidence | None = None
         self._heard_at = clock.monotonic()
+        self._line: Line | None = None
         self._wanted = asyncio.Event()
         self._ending = False
 
     # For the switchboard.
+
+    def ring(self, endpoint: str, news: News) -> None:
+        """See `Sharing`."""
+        if self._line is not None:
+            self._line.ring(endpoint, news)
 
     async def tell(self, endpoint: str, news: News) -> bool | None:
         """See `Sharing`."""
@@ -125,13 +151,29 @@ class Fleet:
         """See `Sharing`. The shared state first learns what this replica knows, and the other way round."""
         try:
             await self._compare((clearance.endpoint,))
+        except StateUnavailable as error:
+            self._lost(error)
+            raise StateUnavailable(f"{NOT_NOW}: {error}; nothing was changed") from error
+        try:
             await self._store.rearm(clearance)
         except StateUnavailable as error:
             self._lost(error)
-            raise StateUnavailable(
-                f"a re-arm is decided for all replicas together, which is not possible now: {error}; "
-                "look at the endpoint again before you repeat it"
-            ) from error
+            if not await self._decided(clearance):
+                raise StateUnavailable(
+                    f"{NOT_NOW}: {error}; look at the endpoint again before you repeat it"
+                ) from error
+
+    async def _decided(self, clearance: Clearance) -> bool:
+        """Whether the shared state holds `clearance`, whose answer was lost; False when nobody can say."""
+        for attempt in range(ATTEMPTS):
+            await asyncio.sleep(attempt * BETWEEN_ATTEMPTS)
+            try:
+                held = await self._store.fetched(clearance.endpoint, Inventory(cleared=clearance.ids))
+            except StateUnavailable as error:
+                self._lost(error)
+                continue
+            return clearance in held.clearances
+        return False
 
     # What goes on all the time.
 
@@ -170,12 +212,15 @@ class Fleet:
         """Hear what is told, for ever; after every new subscription a round finds what was missed."""
         while True:
             try:
-                async with self._store.messages() as messages:
+                async with self._store.line(self.hear) as self._line:
                     self._heard_at = self._clock.monotonic()
                     self._wanted.set()
-                    await self._hear_all(messages)
+                    while self._clock.monotonic() - self._heard_at < DEAF:
+                        await self._line.wait(ROUND)
             except StateUnavailable as error:
                 self._lost(error)
+            finally:
+                self._line = None
             await asyncio.sleep(ROUND * (0.1 + 0.4 * self._draw()))
 
     async def end(self) -> None:
@@ -195,20 +240,14 @@ class Fleet:
             return
         self._heard_at = self._clock.monotonic()
         if words.news and words.endpoint in self._board.killable:
-            self._board.hear(words.endpoint, words.news)
-
-    async def _hear_all(self, messages: Any) -> None:
-        while self._clock.monotonic() - self._heard_at < DEAF:
-            message = await messages.next(ROUND)
-            if message is not None:
-                self.hear(message)
+            self._board.news.hear(words.endpoint, words.news)
 
     async def _compare(self, endpoints: Sequence[str]) -> None:
         board = self._board
         for name, shared in (await self._store.inventories(endpoints)).items():
             wanted = board.copy(name).wanting(shared)
             if wanted:
-                board.hear(name, await self._store.fetched(name, wanted))
+                board.news.hear(name, await self._store.fetched(name, wanted))
             lacking = board.copy(name).lacking(shared)
             if lacking:
                 await self._store.push(name, lacking)

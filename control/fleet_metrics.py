@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from control.membership import Membership
@@ -51,6 +51,6 @@ class FleetMetrics(Collector):
         yield from (up, failures, garbage, leader, replicas, joined, waiting)
         yield self._fanout()
 
-    def _fanout(self) -> HistogramMetricFamily:
+    def _fanout(self) -> Metric:
         text = "A kill at another replica to the last confirmation here, by the clocks on the wall."
         return histogram("fanout_seconds", text, ("endpoint",), self._board.tallies.fanout_seconds)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from control.judge import Judge
+from control.metrics import histogram
 from control.switchboard import Switchboard
 
 _GUARD = ("endpoint", "guard")
@@ -38,19 +39,8 @@ class GuardMetrics(Collector):
         yield self._delays()
 
     def _delays(self) -> Metric:
-        family = HistogramMetricFamily(
-            "pointsman_label_delay_seconds", "From a request to its label.", labels=("endpoint",)
-        )
         delays = self._board.tallies.label_delays
-        for key, histogram in delays.by_labels.items():
-            seen = 0
-            buckets: list[tuple[str, float]] = []
-            bounds = [repr(bound) for bound in delays.bounds] + ["+Inf"]
-            for bound, count in zip(bounds, histogram.counts, strict=True):
-                seen += count
-                buckets.append((bound, seen))
-            family.add_metric(key, buckets, histogram.total)
-        return family
+        return histogram("label_delay_seconds", "From a request to its label.", ("endpoint",), delays)
 
 
 class _Families:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -43,6 +44,10 @@ LONGEST_TURN = 0.005
 
 SHARED_READY = 1.0
 """Seconds that hearing waits at its start for what earlier lives of this process have shared."""
+
+SHARED_PERIOD = 0.025
+"""Seconds from one hearing to the next, at least, where evidence is shared. Reading one pair costs nearly as
+much as reading ten, and every entry costs every replica: entries at leisure leave the loop to kills."""
 
 PERIOD = 0.2
 """Seconds between two checkpoints."""
@@ -104,11 +109,14 @@ class Hearing:
         """Latch a worker's breaker for the fleet, unless it opened in an earlier trial."""
         board = self._switchboard
         judge = board.judges.get(message.endpoint)
-        fresh = (
-            judge is not None
-            and message.version == judge.candidate
-            and message.generation >= judge.evidence_since
-        )
+        fresh = judge is not None and judge.counts_breaker(message)
+        rehearsal = board.rehearsals.get(message.endpoint)
+        if rehearsal is not None and not fresh and rehearsal.real.counts_breaker(message):
+            # It opened before the drill began: nothing was staged about it.
+            actor, made = f"breaker:worker-{worker}", (str(uuid.uuid4()), self._clock.wall())
+            fallen = board.trip(message.endpoint, actor, "breaker", message.reason, made=made)
+            self._tasks.spawn(board.settle(fallen), f"trip of {message.endpoint}")
+            return
         if judge is None or not fresh:
             note(
                 log,
@@ -119,6 +127,8 @@ class Hearing:
                 reason=message.reason,
             )
             return
+        if rehearsal is not None and rehearsal.over:
+            return  # by the drill's own answers, which came late
         judge.breakers[worker] = message.reason
         if not board.tripped(message.endpoint):
             actor = f"breaker:worker-{worker}"
@@ -132,11 +142,14 @@ class Hearing:
         if self.shared is not None:
             await self.shared.ready(SHARED_READY)
         while not self._stopping:
+            began = self._clock.monotonic()
             waiting = self.inbox.take_many(SLICE_PAIRS)
             if waiting:
                 await self._hear(waiting)
                 for one in waiting:
                     self._heard[one.session] = one.sequence
+                if self.shared is not None and not self.inbox:
+                    await asyncio.sleep(began + SHARED_PERIOD - self._clock.monotonic())
             else:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self.inbox.filled(), IDLE)
@@ -197,10 +210,11 @@ class Hearing:
         """Take what was read as evidence; whether that tripped the switch. What is shared is collected."""
         if evidence is None:
             return False
-        if self.shared is not None and not evidence.counted:
-            self.shared.offer(name, evidence)
+        shared = None if name in self._switchboard.rehearsals else self.shared
+        if shared is not None and not evidence.counted:
+            shared.offer(name, evidence)
             return False
-        if self.shared is not None:
+        if shared is not None:
             before = self._collected.get(name)
             self._collected[name] = evidence if before is None else before.with_more(evidence)
             return False
@@ -213,7 +227,9 @@ class Hearing:
     def applied(self, name: str, entry: Evidence | Moved, made: tuple[str, float] | None) -> None:
         """See `control.shared_evidence.Listener`."""
         board = self._switchboard
-        judge = board.judges[name]
+        judge = board.trial(name)
+        if judge is None:
+            return
         board.touch(name)
         if isinstance(entry, Moved):
             if judge.move(entry):
@@ -279,14 +295,17 @@ class Hearing:
         """Take labelled pairs of the endpoint `name` as evidence; while the candidate is out, count them."""
         board = self._switchboard
         for part in labelled_slices(labelled):
-            judge = board.judges.get(name)
+            judge = board.trial(name)
             if judge is None:
                 return
             judge.accuracy.take(part)
             if not board.tripped(name):
                 board.touch(name)
                 evidence = judge.read_labels(part)
-                if self.shared is None:
+                if self.shared is None and name in board.rehearsals:
+                    if evidence is not None:
+                        judge.take(evidence)  # a breach is acted upon when the drill is over
+                elif self.shared is None:
                     self._take(name, judge, evidence)
                 elif evidence is not None:
                     self.shared.offer(name, evidence)

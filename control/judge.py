@@ -22,7 +22,7 @@ from comparators.path_noise import PathNoise
 from control.clock import Clock
 from control.cohorts import Cohorts
 from control.compared import Compared, Wanted, compare, heavy
-from control.records import EndpointRecord
+from control.records import SET_ASIDE, EndpointRecord
 from control.remembered import Accuracy, Memory
 from control.showcase import Showcase
 from control.stretches import Stretches
@@ -38,7 +38,7 @@ from killswitch.columns import JudgedPair
 from killswitch.evidence_log import Evidence, Moved
 from killswitch.guards import FeatureReference, GuardReport, GuardSet, Request
 from settings.schema import EndpointSettings, Stage
-from shadow.wire import RequestCounts
+from shadow.wire import BreakerOpened, RequestCounts
 
 DOCUMENTS = frozenset({"json", "text"})
 """Kinds whose findings name the paths that differ."""
@@ -96,11 +96,11 @@ class Judge:
         self.last_trip: Trip | None = None
         self.breakers: dict[int, str] = {}
         self.last_served_at: float | None = None
-        # How often it was re-armed: a trip that is over again before a release looks leaves this trace.
-        self.rearms = 0
+        # A drill has taken its place, and is not to leave a trace in it.
+        self.aside = False
         self.may_move: Callable[[], bool] = lambda: True
         # Until its release was read, nobody is served by a candidate that has to pass gates first.
-        self.ruled = settings.gates.configured or settings.watch > 0
+        self.ruled = settings.released
         self.placed: Stage | None = Stage(Mode.SHADOW) if self.ruled else None
         self._gauges = gauges
         self._clock = clock
@@ -305,7 +305,6 @@ class Judge:
 
     def rearm(self, evidence_since: int) -> None:
         """Forget the evidence and start again from shadow: pairs count from `evidence_since` on."""
-        self.rearms += 1
         if self.ruled:  # what the release had reached before the trip holds no more
             self.placed = Stage(Mode.SHADOW)
         self.guards.reset()
@@ -328,7 +327,7 @@ class Judge:
             stage=self.progress.stage,
             stage_pairs=self.progress.pairs,
             stage_since=self.progress.since,
-            evidence_since=self.evidence_since,
+            evidence_since=SET_ASIDE if self.aside else self.evidence_since,
             cleared=cleared,
             guards=self.guards.dump(),
             tally=(tally.judged, tally.flips, tally.faults, tally.stale),
@@ -355,7 +354,8 @@ class Judge:
             self.guards.load(record.guards)
         except ValueError as error:
             return f"the guards are others now ({error})"
-        self.evidence_since = record.evidence_since
+        if record.evidence_since != SET_ASIDE:  # what came from then on may be a drill's
+            self.evidence_since = record.evidence_since
         self.tally = Tally(*record.tally)
         self._restore_explanation(record)
         return None
@@ -377,7 +377,6 @@ class Judge:
         to compare with, is another trial.
         """
         self.last_trip = earlier.last_trip
-        self.rearms = earlier.rearms
         if earlier.release != self.release or earlier.settings.incumbent.name != self.settings.incumbent.name:
             return "other versions are on trial now"
         self.progress = earlier.progress
@@ -408,6 +407,10 @@ class Judge:
     def _measures_as(self, earlier: Judge) -> bool:
         mine, theirs = self.cohorts, earlier.cohorts
         return (mine.flips, mine.noisy) == (theirs.flips, theirs.noisy)
+
+    def counts_breaker(self, message: BreakerOpened) -> bool:
+        """Whether a worker's breaker opened in this trial."""
+        return message.version == self.candidate and message.generation >= self.evidence_since
 
     def ignore(self, pairs: Sequence[Pair]) -> None:
         """`pairs` came while the candidate is out: late ones, which change nothing."""

@@ -35,6 +35,7 @@ from shadow.wire import (
     FromWorker,
     Hello,
     Publish,
+    TakenOut,
     decode_from_worker,
     frame,
 )
@@ -119,6 +120,13 @@ class Link:
     def workers(self) -> tuple[Worker, ...]:
         """The connected workers by number."""
         return tuple(sorted(self._workers, key=lambda worker: worker.number))
+
+    def take_out(self, endpoint: str, generation: int) -> None:
+        """Have every worker stop asking the candidate of `endpoint`, ahead of the snapshot `generation`."""
+        if self._workers:
+            message = frame(TakenOut(endpoint, generation))
+            for worker in tuple(self._workers):
+                self.send(worker, message)
 
     def publish(self, snapshot: Snapshot) -> None:
         """Push `snapshot` to every worker."""

@@ -8,10 +8,11 @@ from collections.abc import Iterable, Mapping
 import orjson
 from sqlalchemy import Connection, select
 
-from audit import store
+from audit import lives, store
 from audit.event import ENDPOINT, GATEWAY, VERSION, Event, decode, text
 from audit.intervals import live_at
 from audit.live import Held, Live
+from audit.lives import Life
 from audit.times import iso
 from domain.routing import FULL_WEIGHT
 from storage.tables import AUDIT_RECORDS
@@ -22,6 +23,7 @@ MOST_KILLS = 100
 def read(connection: Connection, at: int, endpoint: str | None) -> dict[str, object]:
     """What was live at `at` (microseconds since the epoch), of one endpoint or of all."""
     live = live_at(connection, at)
+    heard = lives.at(connection, at)
     endpoints = [held for held in _of(live, ENDPOINT) if endpoint is None or held.place.name == endpoint]
     gateways = _of(live, GATEWAY)
     lineages = {held.place.name: held for held in _of(live, VERSION)}
@@ -45,8 +47,8 @@ def read(connection: Connection, at: int, endpoint: str | None) -> dict[str, obj
         )  # fmt: skip
     return {
         "at": iso(at),
-        "gateways": [_gateway(held) for held in gateways],
-        "endpoints": [_endpoint(held, lineages, by_endpoint) for held in endpoints],
+        "gateways": [_gateway(held, heard, at) for held in gateways],
+        "endpoints": [_endpoint(held, lineages, by_endpoint, heard, at) for held in endpoints],
         "configurations": _configurations(connection, gateways),
         "events": [shown(number, one) for number, one in sorted(events.items())],
     }
@@ -84,7 +86,11 @@ def _of(live: Live, kind: str) -> list[Held]:
 
 
 def _endpoint(
-    held: Held, lineages: Mapping[str, Held], kills: Mapping[str, list[dict[str, object]]]
+    held: Held,
+    lineages: Mapping[str, Held],
+    kills: Mapping[str, list[dict[str, object]]],
+    heard: Mapping[str, Life],
+    at: int,
 ) -> dict[str, object]:
     state = held.state
     weight = state.get("weight")
@@ -92,6 +98,7 @@ def _endpoint(
     return {
         "endpoint": held.place.name,
         "replica": held.place.replica,
+        "silent_since": _silent(held, heard, at),
         "since": iso(held.since),
         "sequence": held.sequence,
         "incumbent": _version(state.get("incumbent"), lineages),
@@ -115,9 +122,16 @@ def _version(name: object, lineages: Mapping[str, Held]) -> dict[str, object] | 
     return {"version": name, "lineage": held.state, "since": iso(held.since), "sequence": held.sequence}
 
 
-def _gateway(held: Held) -> dict[str, object]:
+def _silent(held: Held, heard: Mapping[str, Life], at: int) -> str | None:
+    """When the gateway was last heard of, where that is too long ago for it to be alive; it never stopped."""
+    life = heard.get(held.place.replica)
+    return iso(life.heard) if life is not None and life.silent(at) else None
+
+
+def _gateway(held: Held, heard: Mapping[str, Life], at: int) -> dict[str, object]:
     return {
         "replica": held.place.replica,
+        "silent_since": _silent(held, heard, at),
         "since": iso(held.since),
         "sequence": held.sequence,
         "version": held.state.get("version"),

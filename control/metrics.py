@@ -9,11 +9,11 @@ from importlib.metadata import version
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
-    HistogramMetricFamily,
     Metric,
 )
 from prometheus_client.registry import Collector
 
+from control.exposition import HistogramsFamily
 from control.hearing import Hearing
 from control.switchboard import Switchboard
 from control.tallies import Histograms, Key
@@ -144,15 +144,6 @@ def _counter(
     return family
 
 
-def histogram(name: str, text: str, labels: tuple[str, ...], values: Histograms) -> HistogramMetricFamily:
+def histogram(name: str, text: str, labels: tuple[str, ...], values: Histograms) -> HistogramsFamily:
     """`values` as a family; `name` without the prefix."""
-    family = HistogramMetricFamily(f"pointsman_{name}", text, labels=labels)
-    bounds = [repr(bound) for bound in values.bounds] + ["+Inf"]
-    for key, histogram in values.by_labels.items():
-        seen = 0
-        buckets: list[tuple[str, float]] = []
-        for bound, count in zip(bounds, histogram.counts, strict=True):
-            seen += count
-            buckets.append((bound, seen))
-        family.add_metric(key, buckets, histogram.total)
-    return family
+    return HistogramsFamily(f"pointsman_{name}", text, labels, values)

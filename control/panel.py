@@ -7,15 +7,22 @@ from dataclasses import dataclass
 
 from control.audit_heads import HeadKeeper
 from control.configuration import Configuration
+from control.deciding import DecisionDesk
+from control.diagnosing import DiagnosisDesk
+from control.drilling import DrillDesk
 from control.events import Events
 from control.flag_platform import FlagPlatform
+from control.following import FollowDesk
 from control.gating import GateDesk
 from control.hearing import Hearing
 from control.lineage import LineageDesk
 from control.membership import Membership
 from control.metrics import Metrics
+from control.notifying import Notifying
+from control.predictions import PredictionDesk
 from control.releasing import ReleaseDesk
 from control.rollouts import Rollouts
+from control.scrape import Scraper
 from control.switchboard import Switchboard
 from control.writeback import WriteBack
 
@@ -38,6 +45,13 @@ class Panel:
     heads: HeadKeeper
     gates: GateDesk
     releases: ReleaseDesk
+    following: FollowDesk
+    drills: DrillDesk
+    predictions: PredictionDesk
+    decisions: DecisionDesk
+    diagnoses: DiagnosisDesk
+    notifying: Notifying
+    scraper: Scraper
 
     async def work_out_reports(self) -> None:
         """Have every judge's reports at hand. It takes milliseconds each, so others get the loop between."""
@@ -71,10 +85,11 @@ class Panel:
 
     def degradations(self) -> list[str]:
         """What does not work and does not make this gateway unready: traffic flows, trips happen."""
+        failure = self.predictions.failure
+        found = [] if failure is None else [f"predictions are not recorded: {failure}"]
         if self.membership is None:
-            return []
+            return found
         fleet = self.membership.fleet
-        found: list[str] = []
         if self._meets:
             found.append(f"every candidate is out: {self.switchboard.unreadable}")
         if fleet.failure is not None:

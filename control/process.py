@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import random
@@ -20,19 +21,26 @@ import orjson
 import uvicorn
 
 from control import api, lineage_view, records, references
+from control.approving import ApprovalDesk
 from control.audit_heads import HeadKeeper
 from control.audit_metrics import AuditMetrics
 from control.audit_recorder import Recorder
 from control.clock import Clock
 from control.configuration import Configuration, masked
+from control.deciding import DecisionDesk
+from control.diagnosing import DiagnosisDesk
+from control.drill_metrics import DrillMetrics
+from control.drilling import DrillDesk
 from control.events import Events
 from control.flag_metrics import FlagMetrics
 from control.flag_platform import FlagPlatform
 from control.fleet_metrics import FleetMetrics
+from control.following import FollowDesk
 from control.gating import GateDesk
 from control.generations import BLOCK
 from control.guard_metrics import GuardMetrics
 from control.hearing import Hearing
+from control.host_metrics import HostMetrics
 from control.inbox import Inbox
 from control.keeper import DurableStore, Keeper
 from control.lineage import LineageDesk
@@ -41,9 +49,17 @@ from control.link import Link
 from control.log import note
 from control.membership import Membership, named
 from control.metrics import Metrics
+from control.notify_metrics import NotifyMetrics
+from control.notify_retraining import RetrainingWatch
+from control.notifying import Notifying
 from control.panel import Panel
+from control.prediction_metrics import PredictionMetrics
+from control.predictions import PredictionDesk
+from control.release_metrics import ReleaseMetrics
 from control.releasing import ReleaseDesk
+from control.retention import Retention
 from control.rollouts import Rollouts
+from control.scrape import Scraper
 from control.server_metrics import ServerMetrics
 from control.sharing import Alone
 from control.switchboard import Switchboard
@@ -70,14 +86,15 @@ log = logging.getLogger("pointsman.control")
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """The command line: configuration file, the link's path, how many workers, whom to tell when ready, and
-    whether to take every candidate out at once."""
+    """The command line: configuration file, the link's path, how many workers, whom to tell when ready,
+    whether to take every candidate out at once, and the path of the prediction log's socket ("": none)."""
 
     configuration: Path
     link: str
     workers: int | None = None
     ready_fd: int | None = None
     kill: bool = False
+    predictions: str = ""
 
 
 class Control:
@@ -108,6 +125,7 @@ class Control:
             version=version("pointsman"),
             shown=lambda configuration: masked(configuration.document),
         )
+        self._references = references.read(settings)
         self.switchboard = Switchboard(
             settings,
             link=self.link,
@@ -117,7 +135,7 @@ class Control:
             clock=self._clock,
             tasks=self._tasks,
             recorder=self.recorder,
-            references=references.read(settings),
+            references=self._references,
         )
         draw = random.SystemRandom().random
         self.hearing = Hearing(
@@ -138,26 +156,62 @@ class Control:
         self.lineage = LineageDesk(self.switchboard, self.keeper, self._clock)
         self.lineage.react(self._lineage_changed)
         self.heads = HeadKeeper(settings.audit, self.recorder, self.keeper, self._clock)
+        self.retention = Retention(self.switchboard, self.heads, self.keeper, self._clock, self._leads)
         self.write_back = WriteBack(
             self.switchboard, self.flags, self.keeper, self.events, self._clock, self._tasks
         )
         self.rollouts = Rollouts(
             self.switchboard, self.flags, self.keeper, self.events, self._clock, self._tasks, self._leads
         )
+        self.notifying = Notifying(
+            self.switchboard,
+            self.events,
+            self.keeper,
+            self._clock,
+            self._tasks,
+            replica=named(settings),
+            environment=os.environ,
+            draw=draw,
+            leads=self._leads,
+        )
+        self._retraining = RetrainingWatch(self.switchboard, self.events, self._leads)
+        self.predictions = PredictionDesk(self.switchboard, invocation.predictions, self._clock)
         self.configuration = Configuration(invocation.configuration, self.switchboard, self.flags)
         self.gates = GateDesk(
             invocation.configuration, self.switchboard, self.keeper, self.events, self._clock
+        )
+        self.drills = DrillDesk(
+            self.switchboard,
+            keeper=self.keeper,
+            lease=Alone() if self.membership is None else self.membership.lease,
+            events=self.events,
+            clock=self._clock,
+            tasks=self._tasks,
+            replica=replica,
         )
         self.releases = ReleaseDesk(
             self.switchboard,
             self.hearing,
             self.gates,
+            ApprovalDesk(self.switchboard, self.keeper, self.events, self._clock),
             keeper=self.keeper,
             lease=Alone() if self.membership is None else self.membership.lease,
             events=self.events,
             clock=self._clock,
             tasks=self._tasks,
         )
+        self.host_metrics = HostMetrics(self.switchboard, self._clock)
+        self.scraper = Scraper(self.switchboard, self._clock)
+        self.following = FollowDesk(
+            self.switchboard,
+            self.configuration,
+            self.releases,
+            keeper=self.keeper,
+            lease=Alone() if self.membership is None else self.membership.lease,
+            events=self.events,
+            clock=self._clock,
+        )
+        self.gates.standing = self.following.standing
         self.panel = Panel(
             switchboard=self.switchboard,
             hearing=self.hearing,
@@ -173,6 +227,12 @@ class Control:
                 FleetMetrics(self.membership, self.switchboard),
                 LineageMetrics(self.switchboard, self.lineage),
                 AuditMetrics(self.recorder, self.heads),
+                PredictionMetrics(self.predictions),
+                NotifyMetrics(self.notifying, self.switchboard, self._clock),
+                ReleaseMetrics(self.releases, self.following),
+                DrillMetrics(self.switchboard, self.drills),
+                self.host_metrics,
+                self.scraper,
             ),
             workers=invocation.workers or settings.workers,
             write_back=self.write_back,
@@ -182,6 +242,13 @@ class Control:
             heads=self.heads,
             gates=self.gates,
             releases=self.releases,
+            following=self.following,
+            drills=self.drills,
+            predictions=self.predictions,
+            decisions=DecisionDesk(self.switchboard, self.predictions, self.keeper, self._clock),
+            diagnoses=DiagnosisDesk(self.switchboard, self.predictions, self.keeper),
+            notifying=self.notifying,
+            scraper=self.scraper,
         )
         self.app = api.create(self.panel)
         self._hearing_task: asyncio.Task[None] | None = None
@@ -195,6 +262,8 @@ class Control:
     def received(self, batch: Batch) -> None:
         """See `control.link.Listener`."""
         self.hearing.received(batch)
+        if batch.drills:
+            self.drills.reported(batch)
 
     def breaker_opened(self, worker: int, message: BreakerOpened) -> None:
         """See `control.link.Listener`."""
@@ -219,17 +288,28 @@ class Control:
         # No kill waits for a signature: whatever is wrong with the audit's files is told, and tried again.
         opening = self._tasks.spawn(self.heads.try_open(), "audit key")
         await asyncio.wait({opening}, timeout=FIRST_READING)
+        self.retention.begin()
         self.recorder.begin(self.switchboard.settings, self.switchboard.judges, self.switchboard.flags)
         self._tasks.spawn(self.recorder.run(), "audit")
         self._tasks.spawn(self.heads.run(), "audit heads")
+        self._tasks.spawn(self.retention.beat(), "beat")
+        self._tasks.spawn(self.retention.run(), "retention")
         looking = self._tasks.spawn(self.releases.look(), "releases")
         await asyncio.wait({looking}, timeout=FIRST_READING)
         await self.link.open(self._invocation.link, self)
         self._tasks.spawn(self.releases.run(), "releases")
+        self._tasks.spawn(self.drills.run(), "drills")
         self._tasks.spawn(self.configuration.watch(), "configuration")
+        self._tasks.spawn(self.following.run(), "following")
         self._tasks.spawn(self.lineage.watch(), "lineage")
+        self._tasks.spawn(self.predictions.run(), "predictions")
         self._tasks.spawn(self.keeper.try_again(), "store")
         self._tasks.spawn(self.rollouts.run(), "rollouts")
+        self._tasks.spawn(self.notifying.run(), "notifications")
+        self._tasks.spawn(self._retraining.run(), "retraining")
+        self._tasks.spawn(self.host_metrics.run(), "resources")
+        self._tasks.spawn(self.host_metrics.pulse(), "pulse")
+        self._tasks.spawn(self.scraper.run(), "scrape")
         if self.membership is not None:
             self.membership.start()
         self._hearing_task = self._tasks.spawn(self.hearing.run(), "hearing")
@@ -256,7 +336,10 @@ class Control:
         await self._tasks.cancel()
         if self.keeper.unkept:  # killed meanwhile, or cancelled in the queue just now
             await self.keeper.last_attempt()
+        await self.notifying.flush()  # what was not delivered is, in the next life
+        await self.notifying.close()
         await self.lineage.end()
+        await self.following.end()
         if self.membership is not None:
             await self.membership.close()
         await self.hearing.close()
@@ -274,10 +357,13 @@ class Control:
             try:
                 kept = await self.keeper.restore()
                 first = await self.keeper.reserve(BLOCK)
+                placed = await self.following.restore()
             except StateUnavailable as error:
                 board.unreadable = str(error)
                 await asyncio.sleep(0.5)
                 continue
+            if placed is not board.settings:  # before any evidence comes, which is of what is followed
+                board.begin(placed, self._references)
             if self.membership is not None and not (kept.kills or kept.clearances or kept.states):
                 await self.membership.meet()
             board.generations.block(first, BLOCK)
@@ -327,6 +413,9 @@ class Control:
         serving = self._tasks.spawn(server.serve(sockets=[listening]), "admin")
         while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn has a flag, no event
             await asyncio.sleep(0.005)
+        # What there is by now stays. Looking through all of it for garbage holds the loop for 50 ms and more.
+        gc.collect()
+        gc.freeze()
         self._tell_ready(listening)
         stopping = self._tasks.spawn(self._stop.wait(), "stop")
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)

@@ -11,6 +11,10 @@ FLAGS = "flags"
 """The name under which a flag file's last good content is kept; endpoints are kept as `endpoint:NAME`."""
 
 
+SET_ASIDE = -1
+"""In place of a generation: a drill was under way; nothing from before the next life counts."""
+
+
 class EndpointRecord(msgspec.Struct, frozen=True):
     """One endpoint's evidence and progress.
 
@@ -18,7 +22,7 @@ class EndpointRecord(msgspec.Struct, frozen=True):
         release: the release id that the evidence belongs to.
         incumbent: the incumbent's version, which the evidence is relative to.
         stage, stage_pairs, stage_since: the plan's progress.
-        evidence_since: the generation from which on pairs count.
+        evidence_since: the generation from which on pairs count; SET_ASIDE while a drill is under way.
         cleared: how many kills had been cleared when this was written. If the store knows more, the
             endpoint was re-armed afterwards and this evidence is void.
         guards: the guards' own dump.

@@ -132,7 +132,7 @@ class Rollouts:
         known = self._board.unreadable is None and not self._board.tripped(name)
         if desk is None or settings.flag is None or settings.candidate is None or not known:
             return
-        judge = self._board.judges.get(name)
+        judge = self._board.trial(name)
         if judge is None:  # a reload took the endpoint away while another one was written
             return
         stage = judge.stage

@@ -16,6 +16,10 @@ class Sharing(Protocol):
         """Whether nothing is shared."""
         ...
 
+    def ring(self, endpoint: str, news: News) -> None:
+        """Tell the others, now and without waiting, as far as that is possible. Follow with `tell`."""
+        ...
+
     async def tell(self, endpoint: str, news: News) -> bool | None:
         """Tell the others, within a second; whether the shared state has it, None where nothing is shared.
 
@@ -36,6 +40,9 @@ class Alone:
     """A gateway that shares nothing: it decides for itself, and leads."""
 
     alone = True
+
+    def ring(self, endpoint: str, news: News) -> None:
+        """Nobody is there."""
 
     async def tell(self, endpoint: str, news: News) -> bool | None:
         """Nobody is there."""

@@ -15,30 +15,33 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Iterable, Mapping
-from functools import partial
+from dataclasses import replace
 
 import msgspec
 
-from control import records
+from control import records, rehearsing
 from control.audit_recorder import Recorder, numbers
-from control.clock import Clock, iso
+from control.clock import Clock
 from control.events import Events
 from control.generations import Generations
 from control.judge import Judge
 from control.keeper import Keeper, Kept
 from control.link import Link
 from control.log import note
+from control.newsdesk import NewsDesk
 from control.references import References
+from control.rehearsing import OpenDrill
+from control.settling import Settling
 from control.sharing import Alone, Sharing
 from control.tallies import Tallies
-from control.trip import OPERATOR, Fallen, Settled, cause, story
+from control.trip import OPERATOR, Fallen, Settled, story
 from domain.errors import PointsmanError, StaleRearm, StateUnavailable
 from domain.kill import Clearance, Kill
 from domain.routing import Mode
 from domain.snapshot import Endpoint, Snapshot
 from gates import plan
 from killswitch.guards import GuardReport
-from killswitch.replication import Copy, News, by_endpoint
+from killswitch.replication import Copy, by_endpoint
 from killswitch.state import KillState
 from killswitch.stores.database import keep_clearance
 from routing.rollout import own_weight
@@ -92,12 +95,15 @@ class Switchboard:
         self.sharing: Sharing = Alone()
         self._clock = clock
         self._tasks = tasks
-        self._changing = asyncio.Lock()
+        self.changing = asyncio.Lock()
         self._reserving = False
         self._changed: set[str] = set()
         self._copies: dict[str, Copy] = {}
         self.kept_logs: dict[str, bytes] = {}
+        self.rehearsals: dict[str, OpenDrill] = {}
         self.judges = {one.name: self._judge(one, references) for one in settings.endpoints}
+        self.news = NewsDesk(self, clock, tasks)
+        self._settling = Settling(self, tasks)
         self.snapshot = self._build(0)
         _tell_inert(settings)
 
@@ -109,6 +115,20 @@ class Switchboard:
             known = ", ".join(sorted(self.judges)) or "none"
             raise UnknownEndpoint(f"no endpoint is called {name!r}; configured: {known}") from None
 
+    @property
+    def trials(self) -> dict[str, Judge]:
+        """The judges of the real trials, those that a drill has set aside included."""
+        return self.judges | {name: one.real for name, one in self.rehearsals.items() if name in self.judges}
+
+    def trial(self, name: str) -> Judge | None:
+        """The judge of the real trial of `name`."""
+        rehearsal = self.rehearsals.get(name)
+        return self.judges.get(name) if rehearsal is None else rehearsal.real
+
+    def rehearses(self, name: str) -> bool:
+        """Whether the candidate of `name` answers badly, or is out, because of nothing but a drill."""
+        return name in self.rehearsals or rehearsing.only_rehearsed(self.kill_state(name).uncleared)
+
     def kill_state(self, name: str) -> KillState:
         """The kills and clearances of the endpoint `name`."""
         return self.copy(name).state
@@ -116,6 +136,10 @@ class Switchboard:
     def copy(self, name: str) -> Copy:
         """The same with what it takes to hand them on."""
         return self._copies.get(name, Copy())
+
+    def know(self, name: str, copy: Copy) -> None:
+        """`copy` is what is known of the endpoint `name`; it holds all that was known before."""
+        self._copies[name] = copy
 
     @property
     def killable(self) -> tuple[str, ...]:
@@ -163,12 +187,24 @@ class Switchboard:
         changed, self._changed = self._changed, set()
         flags = records.flags(self.settings)
         states = {flags: self.flags} if flags in changed else {}
-        for name, judge in self.judges.items():
+        for name, judge in self.trials.items():
             if records.name(name) in changed:
-                record = judge.record(len(self.kill_state(name).cleared))
-                record = msgspec.structs.replace(record, log=self.sharing.kept(name))
-                states[records.name(name)] = records.encode(record)
+                states[records.name(name)] = self._kept_state(name, judge)
         return states
+
+    def _kept_state(self, name: str, judge: Judge) -> bytes:
+        record = judge.record(len(self.kill_state(name).cleared))
+        return records.encode(msgspec.structs.replace(record, log=self.sharing.kept(name)))
+
+    async def keep_aside(self, name: str) -> None:
+        """Keep the trial of `name` as one that is set aside, before it is. Raises StateUnavailable."""
+        judge = self.judge(name)
+        judge.aside = True
+        try:
+            await self.keeper.checkpoint({records.name(name): self._kept_state(name, judge)}, {})
+        except StateUnavailable:
+            judge.aside = False
+            raise
 
     @property
     def changed(self) -> bool:
@@ -184,6 +220,10 @@ class Switchboard:
         self._changed.update(states)
 
     # Snapshots.
+
+    def take_out(self, name: str) -> None:
+        """Before anything else, and follow with `publish`: what a snapshot costs depends on all endpoints."""
+        self.link.take_out(name, self.generations.last + 1)
 
     def publish(self) -> Snapshot:
         """Push what is true now to every worker, as a new generation."""
@@ -202,7 +242,7 @@ class Switchboard:
         return self.snapshot
 
     def _build(self, generation: int) -> Snapshot:
-        endpoints = tuple(self._endpoint(one) for one in self.settings.endpoints)
+        endpoints = tuple(self.endpoint(one) for one in self.settings.endpoints)
         settings = self.settings
         return Snapshot(
             generation,
@@ -214,7 +254,8 @@ class Switchboard:
             settings.app_name,
         )
 
-    def _endpoint(self, settings: EndpointSettings) -> Endpoint:
+    def endpoint(self, settings: EndpointSettings) -> Endpoint:
+        """The endpoint of `settings` as a snapshot says it now."""
         if settings.candidate is None or self.tripped(settings.name):
             tripped = self.tripped(settings.name)
             return snapshots.endpoint(settings, mode=Mode.SHADOW, weight=0, tripped=tripped)
@@ -222,7 +263,9 @@ class Switchboard:
         weight = stage.weight
         if weight and settings.drive == DRIVEN_BY_UNLEASH and settings.flag is not None:
             weight = own_weight(self.flags, settings.flag, weight)
-        return snapshots.endpoint(settings, mode=stage.mode, weight=weight, tripped=False)
+        endpoint = snapshots.endpoint(settings, mode=stage.mode, weight=weight, tripped=False)
+        rehearsal = self.rehearsals.get(settings.name)
+        return endpoint if rehearsal is None else replace(endpoint, drill=rehearsal.drill)
 
     async def _reserve(self) -> None:
         try:
@@ -252,72 +295,36 @@ class Switchboard:
         began, at = self._clock.monotonic(), self._clock.wall()
         judge = self.judge(name)
         first = not self.tripped(name)
-        unique, at = made or (str(uuid.uuid4()), at)
+        rehearsal = self.rehearsals.get(name)
+        staged = None if made is not None or cause == OPERATOR else rehearsal
+        unique, at = made or (str(uuid.uuid4()) if staged is None else staged.kill_id(), at)
         kill = Kill(unique, name, actor, reason, at, judge.candidate)
-        self._copies[name], _ = self.copy(name).killed(kill)
+        self._copies[name], news = self.copy(name).killed(kill)
+        self.take_out(name)
+        self.sharing.ring(name, news)
         generation = self.publish().generation
         self.recorder.tripped(kill, cause, None if breach is None else numbers(breach))
         if first:
             judge.evidence_since = generation
             judge.last_trip = story(kill, cause, generation, self._clock.wall(), judge.last_served_at, breach)
-            self.tallies.trips[name, cause] += 1
+            self.tallies.trips[name, cause if staged is None else "drill"] += 1
         self.touch(name)
-        return Fallen(kill, generation, cause, began, first)
+        fallen = Fallen(kill, generation, cause, began, first, self._clock.monotonic())
+        if staged is not None:
+            staged.fell(fallen, breach)
+        elif rehearsal is not None:
+            rehearsal.call_off(f"killed by {actor}: {reason}")
+        return fallen
 
     async def settle(self, fallen: Fallen) -> Settled:
         """Make the kill durable, and known to the other replicas, while the workers confirm it; then tell."""
-        kill = fallen.kill
-        shared, durable, confirmed_at = await asyncio.gather(
-            self.sharing.tell(kill.endpoint, News(kills=frozenset((kill,)))),
-            self.keeper.keep_kill(kill),
-            self.link.confirmed(fallen.generation),
-        )
-        after = None if confirmed_at is None else max(0.0, confirmed_at - fallen.began)
-        if fallen.first:
-            self._confirmed(fallen, after)
-        settled = Settled(
-            kill,
-            fallen.generation,
-            None if after is None else after * 1000,
-            len(self.link.workers),
-            durable,
-            shared,
-        )
-        note(
-            log, logging.WARNING, "kill", endpoint=kill.endpoint, kill=kill.id, actor=kill.actor,
-            reason=kill.reason, version=kill.version, generation=fallen.generation,
-            confirmed_ms=settled.confirmed_ms, durable=durable,
-        )  # fmt: skip
-        self.events.tell(
-            "trip",
-            {
-                "endpoint": kill.endpoint, "kill": kill.id, "actor": kill.actor, "cause": fallen.cause,
-                "reason": kill.reason, "at": iso(kill.at), "version": kill.version,
-                "generation": fallen.generation, "confirmed_ms": settled.confirmed_ms, "durable": durable,
-            },
-        )  # fmt: skip
-        return settled
-
-    def _confirmed(self, fallen: Fallen, after: float | None) -> None:
-        name = fallen.kill.endpoint
-        judge = self.judges.get(name)
-        if judge is not None and judge.last_trip is not None and judge.last_trip.kill == fallen.kill.id:
-            if after is not None:
-                judge.last_trip = judge.last_trip.confirmed(after)
-                self.tallies.trip_seconds.of(name).add(after)
-            self.touch(name)
-            self._tasks.spawn(self._measure_recovery(judge, fallen.kill.id), f"recovery of {name}")
-
-    async def _measure_recovery(self, judge: Judge, kill: str) -> None:
-        """Answers that were under way at the trip arrive for one timeout more; then the figure is final."""
-        await asyncio.sleep(judge.settings.timeout + 1.0)
-        judge = self.judges.get(judge.settings.name, judge)
-        trip = judge.last_trip
-        if trip is not None and trip.kill == kill and trip.recovery is not None:
-            self.tallies.recovery_seconds.of(judge.settings.name, "breach").add(trip.recovery)
+        return await self._settling.settle(fallen)
 
     def breached(self, name: str, breach: GuardReport, made: tuple[str, float] | None = None) -> None:
         """A guard failed: take the candidate out; `made` as for `trip`."""
+        rehearsal = self.rehearsals.get(name)
+        if rehearsal is not None and rehearsal.over and made is None:
+            return  # its own answers, which came late
         guard = f"guard:{breach.guard}"
         fallen = self.trip(name, guard, guard, breach.sentence, breach, made)
         self._tasks.spawn(self.settle(fallen), f"trip of {name}")
@@ -335,9 +342,11 @@ class Switchboard:
         """
         self.judge(name)
         seen = frozenset(kill.id for kill in self.kill_state(name).uncleared) if ids is None else ids
-        async with self._changing:
+        async with self.changing:
             if self.unreadable is not None:
                 raise StateUnavailable(self.unreadable)
+            if name in self.rehearsals:
+                raise StaleRearm("a drill is under way and clears its own kills: look again after its end")
             clearance = self.copy(name).rearming(Clearance(name, seen, OPERATOR, reason, self._clock.wall()))
             guards = {one.guard: numbers(one) for one in self.judge(name).reports()}
             await self.sharing.rearm(clearance)
@@ -358,7 +367,7 @@ class Switchboard:
             if state.tripped:
                 newer = ", ".join(kill.id for kill in state.uncleared)
                 raise StaleRearm(f"killed again meanwhile ({newer}): the candidate stays out")
-            generation = self._begin_again(name)
+            generation = self.begin_again(name)
         note(
             log,
             logging.WARNING,
@@ -372,8 +381,19 @@ class Switchboard:
         self.events.tell("rearm", told)
         return seen, generation
 
-    def _begin_again(self, name: str) -> int:
+    def cleared_drill(self, clearance: Clearance) -> None:
+        """The kills that a drill caused are cleared, on disk already; its caller publishes."""
+        self._copies[clearance.endpoint] = self.copy(clearance.endpoint).kept(clearance)
+        if clearance.endpoint in self.judges:
+            self.touch(clearance.endpoint)
+
+    def rehearsed(self, actor: str) -> None:
+        """A drill began or ended: record what is live differently for it."""
+        self._observe("drill.staged", actor)
+
+    def begin_again(self, name: str) -> int:
         """The candidate of `name` is in again, from shadow; answers the generation."""
+        rehearsing.call_off(self, (name,), "re-armed meanwhile")
         self.judge(name).rearm(self.generations.last + 1)
         generation = self.publish().generation
         self._observe("release.restarted", "process")
@@ -384,86 +404,6 @@ class Switchboard:
     ) -> None:
         """Record what is another state of an endpoint than was recorded last."""
         self.recorder.observe(action, self.settings, self.judges, self.flags, actor=actor, evidence=evidence)
-
-    # What other replicas say.
-
-    def hear(self, name: str, news: News) -> None:
-        """Kills are in force at once, clearances as soon as they are on disk."""
-        tripped = self.tripped(name)
-        self._copies[name], kills, clearances = self.copy(name).heard(news)
-        if kills and not tripped and self.tripped(name) and name in self.judges:
-            self._fall(name)
-        for kill in kills:
-            self.recorder.tripped(kill, cause(kill), None, heard=True)
-            self._tasks.spawn(self.keeper.keep_kill(kill), f"keep kill {kill.id}")
-        if clearances:
-            self._tasks.spawn(self._hear_clearances(name, clearances), f"clearances of {name}")
-
-    def adopted(self, name: str) -> None:
-        """The evidence of `name` was replaced by what all replicas have agreed on."""
-        judge = self.judges[name]
-        self.touch(name)
-        if self.tripped(name):
-            return
-        if judge.guards.breach is not None:
-            self.breached(name, judge.guards.breach)
-        elif self.snapshot.endpoint(name) != self._endpoint(judge.settings):
-            self.publish()
-
-    def _fall(self, name: str) -> None:
-        """The candidate of `name` is out because another replica killed it."""
-        began = self._clock.monotonic()
-        kill = self.kill_state(name).uncleared[0]
-        judge = self.judges[name]
-        generation = self.publish().generation
-        judge.evidence_since = generation
-        served_at, now = judge.last_served_at, self._clock.wall()
-        judge.last_trip = story(kill, cause(kill), generation, now, served_at, None)
-        self.touch(name)
-        self._tasks.spawn(self._fallen(kill, generation, began), f"trip of {name}")
-
-    async def _fallen(self, kill: Kill, generation: int, began: float) -> None:
-        confirmed_at = await self.link.confirmed(generation)
-        if confirmed_at is not None:
-            elapsed = max(0.0, self._clock.wall() - kill.at)
-            self.tallies.fanout_seconds.of(kill.endpoint).add(elapsed)
-            judge, after = self.judges.get(kill.endpoint), max(0.0, confirmed_at - began)
-            if judge is not None and judge.last_trip is not None and judge.last_trip.kill == kill.id:
-                judge.last_trip = judge.last_trip.confirmed(after)
-        told: dict[str, object] = {
-            "endpoint": kill.endpoint, "kill": kill.id, "actor": kill.actor, "cause": cause(kill),
-            "reason": kill.reason, "at": iso(kill.at), "version": kill.version, "generation": generation,
-            "confirmed_ms": None if confirmed_at is None else max(0.0, confirmed_at - began) * 1000,
-            "heard": True,
-        }  # fmt: skip
-        note(log, logging.WARNING, "kill", **told)
-        self.events.tell("trip", told)
-
-    async def _hear_clearances(self, name: str, clearances: Iterable[Clearance]) -> None:
-        async with self._changing:
-            fresh = [one for one in clearances if not one.ids <= self.kill_state(name).cleared]
-            kept: list[Clearance] = []
-            for one in sorted(fresh, key=lambda one: one.at):
-                try:
-                    await self.recorder.together(
-                        partial(keep_clearance, clearance=one), self.recorder.rearmed(one)
-                    )
-                except StateUnavailable:
-                    break  # counted and logged by the keeper; the next round brings the rest again
-                self._copies[name] = self.copy(name).kept(one)
-                kept.append(one)
-            if not kept or name not in self.judges:
-                return
-            self.touch(name)
-            if self.tripped(name):
-                return
-            generation = self._begin_again(name)
-        told: dict[str, object] = {
-            "endpoint": name, "cleared": sorted(frozenset().union(*(one.ids for one in kept))),
-            "reason": kept[-1].reason, "generation": generation, "heard": True,
-        }  # fmt: skip
-        note(log, logging.WARNING, "rearm", **told)
-        self.events.tell("rearm", told)
 
     def _may_move(self) -> bool:
         """A release takes no step that could not be recorded."""
@@ -496,14 +436,21 @@ class Switchboard:
             self._observe("flag.changed", "flags")
         return self.snapshot.generation
 
+    def begin(self, settings: Settings, references: References) -> None:
+        """Start with `settings` in place of those that this was made with: nothing was restored yet."""
+        self.settings = settings
+        self.judges = {one.name: self._judge(one, references) for one in settings.endpoints}
+
     async def reconfigure(self, settings: Settings, references: References) -> int:
         """Serve from `settings`; answers the generation.
 
         Nothing has changed when it raises ConfigError, or StateUnavailable: it could not be recorded.
         """
-        async with self._changing:
+        async with self.changing:
+            rehearsing.call_off(self, self.rehearsals, "the configuration was changed")
             judges = {one.name: self._succeeding(one, references)[0] for one in settings.endpoints}
             await self._record_configuration(settings, judges)
+            rehearsing.call_off(self, self.rehearsals, "the configuration was changed")
             # Evidence has come in meanwhile: it is taken over as it is now.
             judges = {}
             for one in settings.endpoints:
@@ -522,6 +469,11 @@ class Switchboard:
 
     async def _record_configuration(self, settings: Settings, judges: Mapping[str, Judge]) -> None:
         recorder = self.recorder
+        if settings.digest == self.settings.digest:  # the file is the same: other versions are followed
+            changed = recorder.changes("endpoint.followed", settings, judges, self.flags, actor="registry")
+            await recorder.together(lambda on: None, *changed)
+            recorder.seen(changed)
+            return
         loaded, text = recorder.configured(self.settings, settings, OPERATOR)
         changed = recorder.changes("endpoint.configured", settings, judges, self.flags, actor=OPERATOR)
         await recorder.together(lambda on: None, loaded, *changed, text=text)

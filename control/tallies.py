@@ -6,13 +6,14 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
-from domain.observation import Divergence, RowFinding
+from domain.observation import Divergence, Pair, RowFinding
 from domain.routing import Arm
 from killswitch.columns import JudgedPair
-from shadow.wire import LATENCY_BOUNDS, OVERHEAD_BOUNDS, Batch, ServerReport
+from shadow.wire import LAG_BOUNDS, LATENCY_BOUNDS, OVERHEAD_BOUNDS, Batch, ServerReport, Vitals
 
 MOST_CLASSES = 100
 """Classes per version with a label of their own; the others are counted as `other`."""
@@ -33,16 +34,31 @@ RECOVERY_BOUNDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 CONNECT_FAILURES = frozenset({"refused", "timeout", "tls", "resolve", "unreachable"})
 MIRROR_OUTCOMES = frozenset({"paired", "dropped", "failed", "timeout"})
 
+LONGEST_EXEMPLAR = 100
+"""Letters of a request id that can be an exemplar: OpenMetrics allows 128 with its name."""
+
 Key = tuple[str, ...]
+
+
+class Exemplar(NamedTuple):
+    """A request that a bucket counts: its id, its value there, and when it began (seconds since 1970)."""
+
+    request_id: str
+    value: float
+    at: float
 
 
 @dataclass(slots=True)
 class Histogram:
-    """Counts by upper bound (one more than there are bounds: the rest), and the sum of what was counted."""
+    """Counts by upper bound (one more than there are bounds: the rest), and the sum of what was counted.
+
+    `exemplars` has the latest request that is known of a bucket, by the bucket's place.
+    """
 
     bounds: tuple[float, ...]
     counts: list[int] = field(default_factory=list)
     total: float = 0.0
+    exemplars: dict[int, Exemplar] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.counts = self.counts or [0] * (len(self.bounds) + 1)
@@ -62,6 +78,11 @@ class Histogram:
         places = np.searchsorted(np.array(self.bounds), column)
         added = np.bincount(places, minlength=len(self.counts)).tolist()
         self.merge(added, float(column.sum()))
+
+    def remember(self, exemplar: Exemplar) -> None:
+        """Keep `exemplar` for the bucket that counts its value."""
+        if exemplar.request_id and len(exemplar.request_id) <= LONGEST_EXEMPLAR:
+            self.exemplars[bisect_left(self.bounds, exemplar.value)] = exemplar
 
     def merge(self, counts: Sequence[int], total: float) -> bool:
         """Add another's counts; False when it has other bounds."""
@@ -111,6 +132,8 @@ class Tallies:
         self.connect_failures: Counter[Key] = Counter()
         self.ejections: Counter[Key] = Counter()
         self.servers: dict[str, dict[str, ServerReport]] = {}
+        self.lags: dict[str, Histogram] = {}
+        self.vitals: dict[str, Vitals] = {}
         self._servers: set[str] = set()
         self._endpoints: set[str] = set()
         self._versions: set[str] = set()
@@ -147,6 +170,19 @@ class Tallies:
             _bounded(self.events, event, count)
         if batch.servers:
             self._report(batch.session, batch.servers)
+        if batch.vitals is not None:
+            self._feel(batch.session, batch.vitals)
+
+    def _feel(self, session: str, vitals: Vitals) -> None:
+        """Add a worker's lag, and keep the rest of its latest vitals."""
+        lag = self.lags.pop(session, None) or Histogram(LAG_BOUNDS)
+        lag.merge(vitals.buckets, vitals.seconds)
+        self.lags[session] = lag
+        self.vitals.pop(session, None)
+        self.vitals[session] = vitals
+        while len(self.vitals) > MOST_SESSIONS:
+            session = next(iter(self.vitals))
+            del self.vitals[session], self.lags[session]
 
     def _report(self, session: str, servers: Iterable[ServerReport]) -> None:
         """Keep the latest of a worker's `session`; those of the connected workers are shown."""
@@ -171,6 +207,7 @@ class Tallies:
         pair = judged[0].pair
         incumbent, candidate = pair.incumbent.version, pair.candidate.version
         self.pairs[endpoint, candidate] += len(judged)
+        self._remember(endpoint, judged)
         found = [one.divergence for one in judged if one.divergence is not None]
         if not found:
             return
@@ -188,6 +225,18 @@ class Tallies:
         self._predicted(
             endpoint, candidate, [(one.candidate_confidence, one.candidate_label) for one in rows]
         )
+
+    def _remember(self, endpoint: str, judged: Sequence[JudgedPair]) -> None:
+        """Of many pairs two become exemplars: the slowest answer that was served, and the worst pair."""
+        pair = max(judged, key=_served_latency).pair
+        version = pair.incumbent.version if pair.served is Arm.INCUMBENT else pair.candidate.version
+        served = self.durations.by_labels.get((endpoint, version, pair.served.value))
+        if served is not None:
+            served.remember(Exemplar(pair.request_id, _latency(pair), pair.at))
+        worst = max(judged, key=_score)
+        if worst.divergence is not None:
+            found = Exemplar(worst.pair.request_id, worst.divergence.score, worst.pair.at)
+            self.scores.of(endpoint, worst.pair.candidate.version).remember(found)
 
     def _predicted(
         self, endpoint: str, version: str, rows: Sequence[tuple[float | None, str | None]]
@@ -229,6 +278,18 @@ def _bounded(counts: Counter[str], name: str, count: int) -> None:
     """Count under `name` unless it is long or the names are many already: then under `other`."""
     short = len(name) <= 40 and (name in counts or len(counts) < MOST_REASONS)
     counts[name if short else "other"] += max(0, count)
+
+
+def _latency(pair: Pair) -> float:
+    return pair.incumbent.latency if pair.served is Arm.INCUMBENT else pair.candidate.latency
+
+
+def _served_latency(one: JudgedPair) -> float:
+    return _latency(one.pair)
+
+
+def _score(one: JudgedPair) -> float:
+    return -1.0 if one.divergence is None else one.divergence.score
 
 
 def _arm(arm: str) -> str:

@@ -68,13 +68,16 @@ class Trip:
 
 @dataclass(frozen=True, slots=True)
 class Fallen:
-    """A kill that is applied. `began` is monotonic; `first` says that the candidate was in before."""
+    """A kill that is applied. `began` is monotonic; `first` says that the candidate was in before; `applied`
+    is when the workers were told, monotonic.
+    """
 
     kill: Kill
     generation: int
     cause: str
     began: float
     first: bool
+    applied: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,54 @@ class ShadowLimits:
     noise_share: int = 0
 
 
+class Fault(enum.StrEnum):
+    """What a drill does to the candidate's answers."""
+
+    FLIP = "flip"
+    NOISE = "noise"
+    ERROR = "error"
+    LATENCY = "latency"
+    JSON = "json"
+
+
+@dataclass(frozen=True, slots=True)
+class Drill:
+    """A rehearsed rollback that is under way: which of the candidate's answers are spoilt, and until when.
+
+    Attributes:
+        id: of the drill, as its header says it.
+        share: of the candidate's answers, in basis points.
+        served: clients may get a spoilt answer; False: only mirrors, whose answers no client sees.
+        until: monotonic seconds of this machine, from which on no answer is spoilt whoever says so.
+        amount: noise: its standard deviation as a share of the number; latency: seconds added.
+        kind, output: what the prediction is, and where, as `compare` has them.
+    """
+
+    id: str
+    fault: Fault
+    share: int
+    served: bool
+    until: float
+    amount: float = 0.0
+    kind: str = "classification"
+    output: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """Which requests are recorded in the prediction log.
+
+    Attributes:
+        share: of the requests, in basis points.
+        required: whether a request is refused whose record could not be kept.
+        reading: how payloads are read and what is kept of them, for the log (see monitoring.log.wire).
+    """
+
+    share: int
+    required: bool
+    reading: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """One prediction service as a worker sees it.
@@ -67,6 +115,8 @@ class Endpoint:
         keep_request: whether the request's body travels with each pair, for what reads its features.
         protocol: how payloads are written.
         compare: the settings of the comparison (JSON), where a worker may have to compare; empty elsewhere.
+        drill: the drill that spoils the candidate's answers; None, nearly always.
+        record: what the prediction log has of the requests; None: nothing.
     """
 
     name: str
@@ -91,6 +141,8 @@ class Endpoint:
     keep_request: bool = False
     protocol: str = "v2"
     compare: bytes = b""
+    drill: Drill | None = None
+    record: Recording | None = None
 
     def __post_init__(self) -> None:
         where = f"endpoints.{self.name}"

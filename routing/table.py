@@ -8,6 +8,7 @@ equal to the pure table in `routing.decision`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from domain.routing import FULL_WEIGHT, Decision, Mode
 from domain.snapshot import Endpoint, Snapshot
@@ -24,7 +25,8 @@ _KNOWN_WITHOUT_HEADERS = frozenset({"remoteAddress", "currentTime"})
 
 
 class Route:
-    """One endpoint, ready to decide. `breaker_open` belongs to the worker; all else is fixed.
+    """One endpoint, ready to decide. `breaker_open` belongs to the worker; all else is fixed, but for
+    `take_out`.
 
     Attributes:
         needs_context: whether the flag may ask for a field that a request to this endpoint can carry. Where
@@ -33,6 +35,7 @@ class Route:
 
     __slots__ = (
         "_always",
+        "_generation",
         "_inside",
         "_not_exposed",
         "_open",
@@ -54,6 +57,7 @@ class Route:
             )
 
         self.endpoint = endpoint
+        self._generation = generation
         self.breaker_open = False
         self._weight = endpoint.weight
         self._release = endpoint.release
@@ -73,6 +77,11 @@ class Route:
     def __repr__(self) -> str:
         state = "breaker open" if self.breaker_open else str((self._always or self._inside).reason)
         return f"<Route {self.endpoint.path} {self.endpoint.name} {self._weight}/{FULL_WEIGHT} {state}>"
+
+    def take_out(self) -> None:
+        """From now on, what a snapshot says in which the candidate is out."""
+        endpoint = replace(self.endpoint, tripped=True)
+        self._always = decide(endpoint, exposed=True, bucket=FULL_WEIGHT, generation=self._generation)
 
     def decide(self, unit: str | None, context: FlagContext | None) -> Decision:
         """Where this request goes: one of the decisions built beforehand."""

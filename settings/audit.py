@@ -1,4 +1,4 @@
-"""Reading how the audit chain is signed: the key, where signed heads go, and how often one is taken."""
+"""Reading how the audit chain is signed and kept: the key, where heads go and how often, what is erased."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from settings.reader import Section
 from settings.schema import AuditSettings
 
 EVERY = 60.0
+KEEP_ACCESS = 400 * 86_400.0
 _SQLITE = "sqlite:///"
 
 
@@ -18,6 +19,7 @@ def audit(root: Section, database: str) -> AuditSettings:
     key = section.take("key", values.text(1024), None)
     heads = section.take("heads", values.text(1024), None)
     every = section.take("every", values.duration("1s", "1d"), EVERY)
+    keep_access = section.take("keep_access", values.duration("1h", "36500d"), KEEP_ACCESS)
     folder = PurePath("var")
     if database.startswith(_SQLITE):
         folder = PurePath(database.removeprefix(_SQLITE)).parent
@@ -25,4 +27,5 @@ def audit(root: Section, database: str) -> AuditSettings:
         key=key or str(folder / "pointsman-audit.key"),
         heads=heads or str(folder / "pointsman-audit-heads.jsonl"),
         every=every,
+        keep_access=keep_access,
     )

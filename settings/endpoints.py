@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from domain.routing import FULL_WEIGHT, Mode
 from domain.snapshot import ShadowLimits, UnitKind, UnitSource
 from settings import units, values
 from settings.compare import compare as comparison
-from settings.gates import gates
+from settings.drills import drills
+from settings.follow import follow
+from settings.gates import gates, metrics_place
 from settings.guards import guards
+from settings.notifications import retraining
+from settings.prediction_log import endpoint_log
+from settings.promotion import WEEK
 from settings.reach import reachable
 from settings.reader import Section
 from settings.registries import RegistrySettings
@@ -23,14 +29,13 @@ from settings.schema import (
     Stage,
 )
 from settings.stages import plan
+from settings.tiers import PATIENCE, TIERS, WATCH, approvals, refuse_endless
 from settings.upstreams import version
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_UNRELEASED = "what is followed is released by evidence: give gates, a watch, approvals or a tier"
 _FEATURE = re.compile(r"feature:([A-Za-z0-9_.-]{1,64})")
 _MOST_COHORTS = 16
-_PATIENCE = 604_800.0
-_CRON_FIELD = re.compile(r"(?:\*|[0-9A-Za-z]{1,3}(?:-[0-9A-Za-z]{1,3})?)(?:/[0-9]{1,2})?")
-_CRON_FIELDS = 5
 _RESERVED_CONTEXT = frozenset({"userId", "remoteAddress", "environment", "appName", "currentTime"})
 _PROTOCOL = values.choice("v2", "mlflow", "tfserving", "seldon", "openai", "json")
 
@@ -43,12 +48,17 @@ def endpoint_name(value: object) -> str:
 
 
 def endpoint(
-    name: str, section: Section, registries: RegistrySettings, *, has_flags: bool
+    name: str,
+    section: Section,
+    registries: RegistrySettings,
+    *,
+    has_flags: bool,
+    tiers: Sequence[str] = tuple(TIERS),
 ) -> EndpointSettings | None:
     """The endpoint; None, with problems kept, when something is missing that has no default.
 
     `registries` are those that its versions may refer to; `has_flags` says whether there is a file or a
-    server that a flag could stand in.
+    server that a flag could stand in; `tiers` are the tiers there are, its own is written into it already.
     """
     path = section.need("path", values.path, "the path that clients call, such as /v2/models/rain/infer")
     protocol = section.need("protocol", _PROTOCOL, "how payloads are written, such as v2 or json")
@@ -59,6 +69,8 @@ def endpoint(
     candidate = None if candidate_section is None else version(candidate_section)
     incumbent_lineage = () if incumbent_section is None else lineage(incumbent_section, registries)
     candidate_lineage = () if candidate_section is None else lineage(candidate_section, registries)
+    incumbent_metrics = None if incumbent_section is None else _metrics(incumbent_section)
+    candidate_metrics = None if candidate_section is None else _metrics(candidate_section)
     if candidate_section and incumbent and candidate and candidate.name == incumbent.name:
         candidate_section.refuse("version", candidate.name, "name another version than the incumbent's")
     compare_section = section.required("compare", "how to compare, such as {kind: classification}")
@@ -81,6 +93,7 @@ def endpoint(
     shadow = _shadow(mirroring, defaults)
     cohorts = _cohorts(section)
     stages = plan(section)
+    logged = endpoint_log(section, protocol)
     drive = section.take("drive", values.choice(DRIVEN_BY_PLAN, DRIVEN_BY_UNLEASH), DRIVEN_BY_PLAN)
     mirrored = shadow.share > 0
     paired = mirrored or any(stage.mode is Mode.GUARDED for stage in stages)
@@ -89,12 +102,16 @@ def endpoint(
     if protocol == "openai" and watched.drift is not None:
         limits.refuse("drift", limits.given("drift"), "a request for a text has no features; leave it out")
     criteria = gates(section.section("gates"), protocol)
-    watch = section.take("watch", values.duration("0s", "365d"), 0.0)
+    watch = section.take("watch", WATCH, 0.0)
     patience = _patience(section, stages)
-    _later(section)
+    agreed = approvals(section)
+    tier = section.take("tier", values.choice(*tiers), None)
+    followed = follow(section, registries)
+    retrain = retraining(section, watched)
+    rehearsed = drills(section)
     if path is None or protocol is None or unit is None or incumbent is None or compare is None:
         return None
-    return EndpointSettings(
+    found = EndpointSettings(
         name=name,
         path=path,
         protocol=protocol,
@@ -116,10 +133,26 @@ def endpoint(
         gates=criteria,
         incumbent_lineage=incumbent_lineage,
         candidate_lineage=candidate_lineage,
+        incumbent_metrics=incumbent_metrics,
+        candidate_metrics=candidate_metrics,
         watch=watch,
         patience=patience,
         drive=drive,
+        log=logged,
+        approvals=agreed,
+        tier=tier,
+        follow=followed,
+        drills=rehearsed,
+        retrain=retrain,
     )
+    refuse_endless(section, found)
+    if followed is not None and not found.released:
+        section.refuse("follow", section.given("follow"), _UNRELEASED)
+    return found
+
+
+def _metrics(section: Section) -> str | None:
+    return section.take("metrics", metrics_place, None)
 
 
 def unit_source(value: object) -> UnitSource:
@@ -149,23 +182,15 @@ def _shadow(section: Section, defaults: ShadowLimits) -> ShadowLimits:
     )
 
 
-def _later(section: Section) -> None:
-    """What belongs to the contract but is not acted upon yet: validated, then noted as inert."""
-    drills = section.section("drills")
-    drills.take("every", _cron, None)
-    drills.take("environment", values.text(), None)
-    section.inert("drills")
-
-
 def _patience(section: Section, stages: tuple[Stage, ...]) -> float:
-    patience = section.take("patience", values.duration("1m", "365d"), _PATIENCE)
+    patience = section.take("patience", PATIENCE, WEEK)
     longest = max((stage.at_least for stage in stages), default=0.0)
     if longest >= patience and section.holds("patience"):
         lasts = (
             f"a stage lasts {longest:g} s at least, so that the release would never finish: be more patient"
         )
         section.refuse("patience", section.given("patience"), lasts)
-    return max(patience, longest + _PATIENCE) if longest >= patience else patience
+    return max(patience, longest + WEEK) if longest >= patience else patience
 
 
 def _cohorts(section: Section) -> tuple[CohortSource, ...]:
@@ -183,11 +208,3 @@ def _cohort(value: object) -> CohortSource:
     if isinstance(value, str) and (feature := _FEATURE.fullmatch(value)):
         return CohortSource(CohortKind.FEATURE, feature[1])
     raise ValueError("write header:NAME, or feature:NAME or feature:INDEX")
-
-
-def _cron(value: object) -> str:
-    fields = value.split() if isinstance(value, str) else []
-    parts = [part for field in fields for part in field.split(",")]
-    if len(fields) == _CRON_FIELDS and all(_CRON_FIELD.fullmatch(part) for part in parts):
-        return " ".join(fields)
-    raise ValueError('write minute, hour, day, month and weekday as cron does, such as "0 3 * * 1"')

@@ -129,7 +129,7 @@ def _memory(section: Section | None) -> MemoryGate | None:
     if len(given) > 1:
         section.refuse(given[1], section.given(given[1]), f"{given[0]} is given too: memory is read from one")
     lasts = section.take("for", _LOAD, 10.0)
-    metrics = section.take("metrics", _metrics, "/metrics")
+    metrics = section.take("metrics", metrics_place, "/metrics")
     pid = section.take("pid", values.whole(1, 2**22), None)
     cgroup = section.take("cgroup", _PATH, None)
     return None if most is None else MemoryGate(most, lasts, metrics, pid, cgroup)
@@ -210,5 +210,6 @@ def _url(value: object) -> str:
     return text
 
 
-def _metrics(value: object) -> str:
+def metrics_place(value: object) -> str:
+    """Where Prometheus metrics are: a URL, or a path on a server."""
     return values.path(value) if isinstance(value, str) and value.startswith("/") else _url(value)

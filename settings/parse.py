@@ -3,7 +3,7 @@
 The document is what a YAML or JSON reader makes of the file. It is validated whole: `problems` lists all that
 is wrong with it, `parse` raises the first. The digest is the SHA-256 of the document's canonical JSON (keys
 sorted, no blanks, UTF-8), as it was written: defaults are not filled in, so that a new version with a new key
-does not change the digest of an old file.
+does not change the digest of an old file. Tiers are filled in: what a tier means belongs to the document.
 """
 
 from __future__ import annotations
@@ -19,12 +19,15 @@ from settings.document import plain, shown
 from settings.downstream import downstream, listening
 from settings.endpoints import endpoint, endpoint_name
 from settings.flags import FlagSource, flags
+from settings.notifications import notifications
+from settings.prediction_log import prediction_log
 from settings.reader import Ledger, Section
 from settings.registries import RegistrySettings
 from settings.registry import registry
 from settings.schema import DRIVEN_BY_UNLEASH, Address, EndpointSettings, Settings, UnixAddress
 from settings.sharing import sharing
 from settings.state import DATABASE, database
+from settings.tiers import expanded, tiers
 
 _LISTEN: Address | UnixAddress = Address("127.0.0.1", 8080)
 _ADMIN = Address("127.0.0.1", 8081)
@@ -76,7 +79,9 @@ def _read(document: object) -> tuple[Settings | None, tuple[ConfigError, ...]]:
 def _mapping(document: object) -> dict[str, object]:
     copy = plain(document)
     if isinstance(copy, dict):
-        return copy
+        whole = plain(expanded(copy))  # again: what is shared by many endpoints is as long as it reads
+        if isinstance(whole, dict):
+            return whole
     raise ConfigError("configuration", shown(copy), "write keys and values, 'endpoints' at least")
 
 
@@ -85,19 +90,22 @@ def _settings(ledger: Ledger, document: dict[str, object]) -> Settings:
     listen = root.take("listen", listening, _LISTEN)
     admin = root.take("admin", _admin, _ADMIN)
     workers = root.take("workers", values.whole(1, 128), 1)
+    stands_in = root.take("environment", values.text(64), "production")
     drain = root.take("drain", values.duration("0s", "1h"), _DRAIN)
     clients = downstream(root)
     state = root.section("state")
     durable = state.take("database", database, DATABASE)
     shared = sharing(state)
     signed = audit(root, durable)
+    predictions = prediction_log(root, durable)
     flag_section = root.section("flags")
     source = flags(flag_section)
     known = registry(root)
     tokens = values.never("this version has no authentication and serves its admin API to loopback only")
     root.section("auth").take("tokens_file", tokens, None)
     has_flags = source.path is not None or flag_section.given("source") in ("unleash", "openfeature")
-    endpoints = _endpoints(root, known, has_flags=has_flags)
+    endpoints = _endpoints(root, known, tiers(root), has_flags=has_flags)
+    told = notifications(root, root.given("endpoints"))
     _check_drives(ledger, endpoints, source)
     _check_addresses(root, listen, admin)
     return Settings(
@@ -119,6 +127,9 @@ def _settings(ledger: Ledger, document: dict[str, object]) -> Settings:
         environment=source.environment,
         app_name=source.app_name,
         registry=known,
+        stands_in=stands_in,
+        log=predictions,
+        notifications=told,
     )
 
 
@@ -165,12 +176,14 @@ def _check_addresses(root: Section, listen: Address | UnixAddress, admin: Addres
         root.refuse("admin", str(admin), f"the data plane listens on {listen}; use another port")
 
 
-def _endpoints(root: Section, known: RegistrySettings, *, has_flags: bool) -> tuple[EndpointSettings, ...]:
+def _endpoints(
+    root: Section, known: RegistrySettings, named_tiers: tuple[str, ...], *, has_flags: bool
+) -> tuple[EndpointSettings, ...]:
     if not root.holds("endpoints"):
         root.refuse("endpoints", None, "this key is required: the prediction services, by name")
     found: dict[str, EndpointSettings] = {}
     for name, section in root.named("endpoints", endpoint_name):
-        settings = endpoint(name, section, known, has_flags=has_flags)
+        settings = endpoint(name, section, known, has_flags=has_flags, tiers=named_tiers)
         if settings is None:
             continue
         if settings.path in found:

@@ -6,9 +6,12 @@ import enum
 from dataclasses import dataclass, field
 
 from domain.reference import Reference
-from domain.routing import Mode, Version
+from domain.routing import FULL_WEIGHT, Mode, Version
 from domain.snapshot import ShadowLimits, UnitSource
 from settings.criteria import GateSettings
+from settings.drills import DrillSettings
+from settings.promotion import WEEK, ApprovalSettings, FollowSettings
+from settings.receivers import Receiver, Retraining
 from settings.registries import RegistrySettings
 from settings.shared import Sharing
 
@@ -233,6 +236,13 @@ class GuardSettings:
     accuracy: AccuracyGuard | None = None
     breaker: int = 5
 
+    @property
+    def watched(self) -> bool:
+        """Whether there is any guard that could say PASS."""
+        of_pairs = (self.divergence, self.flips, self.errors, self.latency, self.confidence, self.classes,
+                    self.drift, self.accuracy)  # fmt: skip
+        return any(one is not None for one in of_pairs)
+
 
 @dataclass(frozen=True, slots=True)
 class Stage:
@@ -262,6 +272,25 @@ class CohortSource:
         return f"{self.kind.value}:{self.name}"
 
 
+@dataclass(frozen=True, slots=True)
+class EndpointLog:
+    """What the prediction log has of one endpoint.
+
+    Attributes:
+        share: of the requests that are recorded, in basis points; 0: none.
+        required: whether a request is refused (503) whose record could not be kept.
+        features: the names of those that are kept; None: all there are; empty: none.
+        redact: JSON pointers to what is nulled before anything is read or kept; `*` is every member.
+        input: whether the request's body is kept.
+    """
+
+    share: int = FULL_WEIGHT
+    required: bool = False
+    features: tuple[str, ...] | None = None
+    redact: tuple[str, ...] = ()
+    input: bool = False
+
+
 DRIVEN_BY_PLAN, DRIVEN_BY_UNLEASH = "plan", "unleash"
 
 
@@ -272,8 +301,11 @@ class EndpointSettings:
     `protocol` is the payload protocol, such as v2 or json; `cohorts` say what divergence and accuracy are
     broken down by. `watch`: seconds that the guards stay on after a promotion; `patience`: seconds that a
     stage of a release may wait for evidence; `incumbent_lineage`, `candidate_lineage`: where it is written
-    what each version was made of; `drive`: whether the plan's weight is our own, or written to the flag's
-    rollout in Unleash.
+    what each version was made of; `incumbent_metrics`, `candidate_metrics`: where their servers' own metrics
+    are, a path on each or a URL; `drive`: whether the plan's weight is our own, or written to the flag's
+    rollout in Unleash. `approvals`: who has to agree to a release; `tier`: the risk tier that gave the plan
+    where the endpoint has none of its own; `follow`: the registry that names candidate and incumbent;
+    `drills`: how its rollback is rehearsed.
     """
 
     name: str
@@ -296,10 +328,23 @@ class EndpointSettings:
     cohorts: tuple[CohortSource, ...] = ()
     gates: GateSettings = field(default_factory=GateSettings)
     watch: float = 0.0
-    patience: float = 604_800.0
+    patience: float = WEEK
     incumbent_lineage: tuple[Reference, ...] = ()
     candidate_lineage: tuple[Reference, ...] = ()
     drive: str = DRIVEN_BY_PLAN
+    log: EndpointLog = field(default_factory=EndpointLog)
+    incumbent_metrics: str | None = None
+    candidate_metrics: str | None = None
+    approvals: ApprovalSettings = field(default_factory=ApprovalSettings)
+    tier: str | None = None
+    follow: FollowSettings | None = None
+    drills: DrillSettings = field(default_factory=DrillSettings)
+    retrain: Retraining | None = None
+
+    @property
+    def released(self) -> bool:
+        """Whether a candidate of this endpoint is only ever served by a release."""
+        return self.gates.configured or self.watch > 0 or self.approvals.people > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,11 +403,30 @@ class AuditSettings:
         key: the file with the Ed25519 key, made when it is not there.
         heads: the file that signed heads are appended to.
         every: seconds between two heads; one is taken after 1000 records, too.
+        keep_access: seconds after which records of who came and went lose their content.
     """
 
     key: str
     heads: str
     every: float = 60.0
+    keep_access: float = 34_560_000.0
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """Where the prediction log is, and in what bounds.
+
+    Attributes:
+        path: its folder.
+        keep: seconds that records are kept.
+        most: bytes of all of it.
+        roll: seconds after which what was written becomes a Parquet file.
+    """
+
+    path: str = "var/predictions"
+    keep: float = 30 * 86_400.0
+    most: int = 20 * 2**30
+    roll: float = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,7 +441,10 @@ class Settings:
         unleash: the Unleash server that flags come from; None when they do not.
         openfeature: the platform that is asked for flags, unit by unit; None when there is none.
         environment, app_name: what flags' constraints on them see; None: a field that is missing.
+        stands_in: the environment that this gateway is in, such as staging; drills ask for it.
         registry: where the lineage of versions is read from.
+        log: the prediction log.
+        notifications: who is told what happens.
         digest: SHA-256 (hex) of the canonical configuration.
         inert: keys that are valid and accepted but that this version does not act upon yet.
         document: the effective configuration as given, for `GET /api/v1/config`.
@@ -402,7 +469,10 @@ class Settings:
     environment: str | None = None
     app_name: str | None = None
     registry: RegistrySettings = field(default_factory=RegistrySettings)
+    stands_in: str = "production"
+    notifications: tuple[Receiver, ...] = ()
     sharing: Sharing = field(default_factory=Sharing)
+    log: LogSettings = field(default_factory=LogSettings)
 
     def endpoint(self, name: str) -> EndpointSettings:
         """The endpoint called `name`; KeyError when there is none."""

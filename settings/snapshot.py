@@ -8,6 +8,7 @@ from dataclasses import asdict
 
 from domain.routing import Mode
 from domain.snapshot import Endpoint, Lookup, Snapshot
+from settings.prediction_log import recording
 from settings.schema import CohortKind, EndpointSettings, Settings
 
 
@@ -42,6 +43,7 @@ def endpoint(settings: EndpointSettings, *, mode: Mode, weight: int, tripped: bo
         or any(one.kind is CohortKind.FEATURE for one in settings.cohorts),
         protocol=settings.protocol,
         compare=_comparison(settings),
+        record=recording(settings),
     )
 
 

@@ -12,7 +12,9 @@ import re
 from collections.abc import Mapping
 
 from domain.errors import ConfigError
-from settings import sharing
+from settings import sharing, signing
+from settings.notifications import web_url
+from settings.receivers import Destination, Receiver, ReceiverKind, Retraining, TrainerKind
 from settings.registries import RegistryServer, RegistrySettings
 from settings.schema import EndpointSettings, OpenFeatureSettings, Settings, UnleashSettings
 from settings.shared import RedisSettings
@@ -46,6 +48,7 @@ def demand(settings: Settings, environment: Mapping[str, str]) -> None:
     if settings.sharing.redis is not None:
         shared_state(settings.sharing.redis, environment)
     registries(settings.registry, environment)
+    receivers(settings, environment)
     if settings.openfeature is not None:
         platform(settings.openfeature, environment)
     server = settings.unleash
@@ -118,6 +121,60 @@ def registry_token(name: str, server: RegistryServer, environment: Mapping[str, 
     if server.token_env is None:
         return None
     return _secret(f"registry.{name}.token_env", server.token_env, environment)
+
+
+def receivers(settings: Settings, environment: Mapping[str, str]) -> None:
+    """Raises ConfigError when a URL, key or token for a receiver or a training is missing or is none."""
+    for receiver in settings.notifications:
+        receiver_secrets(receiver, environment)
+    for endpoint in settings.endpoints:
+        if endpoint.retrain is not None:
+            training_secrets(endpoint.name, endpoint.retrain, environment)
+
+
+def receiver_secrets(receiver: Receiver, environment: Mapping[str, str]) -> tuple[str, str]:
+    """The URL, and the key or "". Raises ConfigError."""
+    key = f"notifications.{receiver.name}"
+    url = _web_url(key, receiver.destination, environment)
+    if receiver.secret_env is None:
+        return url, ""
+    if receiver.kind is ReceiverKind.WEBHOOK:
+        return url, _signing_key(f"{key}.secret_env", receiver.secret_env, environment)
+    return url, _secret(f"{key}.secret_env", receiver.secret_env, environment)
+
+
+def training_secrets(name: str, retrain: Retraining, environment: Mapping[str, str]) -> tuple[str, str]:
+    """The URL, and the key or token, for `retrain` of endpoint `name`. Raises ConfigError."""
+    key = f"endpoints.{name}.retrain"
+    url = _web_url(key, retrain.destination, environment)
+    if retrain.kind is TrainerKind.WEBHOOK:
+        return url, _signing_key(f"{key}.secret_env", retrain.secret_env or "", environment)
+    return url, _secret(f"{key}.token_env", retrain.token_env or "", environment)
+
+
+def _web_url(key: str, destination: Destination, environment: Mapping[str, str]) -> str:
+    if destination.url is not None:
+        return destination.url
+    variable = destination.url_env or ""
+    url = environment.get(variable, "")
+    if not url:
+        allowed = "the environment has no such variable; put the URL into it"
+        raise ConfigError(f"{key}.url_env", variable, allowed)
+    try:
+        return web_url(url)
+    except ValueError as error:
+        raise ConfigError(f"{key}.url_env", variable, f"what the variable holds is no URL: {error}") from None
+
+
+def _signing_key(key: str, variable: str, environment: Mapping[str, str]) -> str:
+    secret = environment.get(variable, "")
+    if not secret:
+        raise ConfigError(key, variable, "the environment has no such variable; put the key into it")
+    try:
+        signing.keys(secret)
+    except ValueError as error:
+        raise ConfigError(key, variable, f"what the variable holds is no signing key: {error}") from None
+    return secret
 
 
 def table(key: str, path: str) -> None:

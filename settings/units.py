@@ -9,9 +9,12 @@ from __future__ import annotations
 import ipaddress
 import re
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from domain.routing import FULL_WEIGHT
-from settings.schema import Address
+
+if TYPE_CHECKING:
+    from settings.schema import Address
 
 DURATION = "write a duration with its unit, such as 250ms, 2s, 10m, 1h or 7d"
 SIZE = "write a size with its unit, such as 100B, 64KiB, 8MiB, 1GiB or 1MB"
@@ -139,6 +142,9 @@ def address(value: object) -> Address:
     >>> address("[::1]:0")
     Address(host='::1', port=0)
     """
+    # Here, because the settings themselves are read with what is above.
+    from settings.schema import Address
+
     match = _ADDRESS.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise ValueError(ADDRESS)

@@ -59,7 +59,7 @@ def base_url(value: object) -> str:
 
 def version(section: Section) -> Version | None:
     """A deployed version; None, with problems kept, when its name or its URLs are missing."""
-    name = section.need("version", _version_name, "the name of the model version")
+    name = section.need("version", version_name, "the name of the model version")
     upstreams = section.each("urls", upstream)
     path = section.take("path", values.path, None)
     if not section.holds("urls") or section.given("urls") == []:
@@ -79,7 +79,8 @@ def version(section: Section) -> Version | None:
     return Version(name, tuple(replace(one, policy=treated) for one in upstreams), path, balance)
 
 
-def _version_name(value: object) -> str:
+def version_name(value: object) -> str:
+    """The name of a version."""
     if isinstance(value, str) and _VERSION.fullmatch(value):
         return value
     hint = "" if isinstance(value, str) else "; put it in quotes if it looks like a number"

@@ -23,6 +23,7 @@ from shadow.wire import (
     FrameBuffer,
     FromWorker,
     Publish,
+    TakenOut,
     ToWorker,
     decode_to_worker,
     frame,
@@ -40,8 +41,9 @@ MAX_UNSENT = 16 * 1024 * 1024
 
 
 class Link(asyncio.Protocol):
-    """`greeting` gives the messages for a new connection, Hello first; `publish` gets each snapshot message;
-    `counts` the deltas since it was last called; `answers` is what is known of units, where that is asked."""
+    """`greeting` gives the messages for a new connection, Hello first; `publish` gets each snapshot message,
+    `take_out` what comes before one; `counts` the deltas since it was last called; `answers` is what is known
+    of units, where that is asked."""
 
     def __init__(
         self,
@@ -50,6 +52,7 @@ class Link(asyncio.Protocol):
         *,
         greeting: Callable[[], list[FromWorker]],
         publish: Callable[[Publish], None],
+        take_out: Callable[[TakenOut], None],
         counts: Callable[[], Counts],
         report: Callable[[str, BaseException], None],
         tasks: Tasks,
@@ -60,6 +63,7 @@ class Link(asyncio.Protocol):
         self._outbox = outbox
         self._greeting = greeting
         self._publish = publish
+        self._take_out = take_out
         self._counts = counts
         self._report = report
         self._tasks = tasks
@@ -119,6 +123,8 @@ class Link(asyncio.Protocol):
             self._outbox.acknowledge(message.sequence)
         elif isinstance(message, Answered):
             self._answers.learn(message.source, message.answers)
+        elif isinstance(message, TakenOut):
+            self._take_out(message)
         else:
             self._publish(message)
 

@@ -14,7 +14,16 @@ from collections.abc import Iterable
 import msgspec
 
 from domain.observation import Pair
-from shadow.wire import Batch, MirrorCounts, OverheadCounts, RequestCounts, ServerReport, frame
+from shadow.wire import (
+    Batch,
+    DrillReport,
+    MirrorCounts,
+    OverheadCounts,
+    RequestCounts,
+    ServerReport,
+    Vitals,
+    frame,
+)
 
 MAX_PENDING = 64 * 1024 * 1024
 """Bytes of pairs that wait to be sent."""
@@ -41,6 +50,8 @@ class Outbox:
         self._dropped: dict[str, int] = {}
         self._events: dict[str, int] = {}
         self._servers: dict[str, ServerReport] = {}
+        self._drills: dict[str, DrillReport] = {}
+        self._lag: tuple[list[int], float] | None = None
 
     def __repr__(self) -> str:
         return f"<Outbox pairs={len(self._pairs)} bytes={self._bytes} on_the_way={len(self._on_the_way)}>"
@@ -82,6 +93,22 @@ class Outbox:
             before = self._servers.get(report.server)
             self._servers[report.server] = report if before is None else _later(before, report)
 
+    def rehearsed(self, reports: Iterable[DrillReport]) -> None:
+        """Report with the next batch what drills have done so far."""
+        self._drills.update((report.drill, report) for report in reports)
+
+    def late(self, buckets: list[int], seconds: float) -> None:
+        """Report with the next batch how late the loop was: counts by LAG_BOUNDS, and their sum."""
+        if self._lag is not None:
+            before, sum_before = self._lag
+            buckets = [mine + more for mine, more in zip(before, buckets, strict=True)]
+            seconds += sum_before
+        self._lag = buckets, seconds
+
+    def _vitals(self) -> Vitals | None:
+        lag, self._lag = self._lag, None
+        return None if lag is None else Vitals(*lag, len(self._pairs), self._bytes, len(self._on_the_way))
+
     def cut(self, counts: Counts) -> bytes:
         """The next batch as a frame: as many pairs as fit, oldest first, and `counts`. Only when `room`."""
         pairs: list[Pair] = []
@@ -95,9 +122,9 @@ class Outbox:
         requests, overhead, mirrors = counts
         batch = Batch(
             self._session, self._sequence, pairs, requests, overhead, mirrors, self._dropped, self._events,
-            list(self._servers.values()),
+            list(self._servers.values()), self._vitals(), drills=list(self._drills.values()),
         )  # fmt: skip
-        self._dropped, self._events, self._servers = {}, {}, {}
+        self._dropped, self._events, self._servers, self._drills = {}, {}, {}, {}
         data = frame(batch)
         self._on_the_way.append((self._sequence, data))
         return data

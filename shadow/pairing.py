@@ -8,7 +8,7 @@ pair ends, because each of its sides ends by the endpoint's timeout.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from domain.members import INCUMBENT
 from domain.observation import Observation, Outcome, Pair
@@ -120,16 +120,24 @@ def observed(
     return tuple.__new__(Observation, (version, outcome, status, latency, body, media))
 
 
+class Recorded(Protocol):
+    """Whatever waits for a pair to be whole."""
+
+    def paired(self, pending: PendingPair) -> None:
+        """Both arms of `pending` have ended."""
+        ...
+
+
 class PendingPair:
     """A mirrored request of which at least one side has not ended.
 
     `limit` bounds one side's body in bytes; `size` is what the request itself holds; with `repeats` the
-    incumbent is asked a second time, and the pair waits for that too.
+    incumbent is asked a second time, and the pair waits for that too. `record` is told when it is whole.
     """
 
     __slots__ = (
         "_asked", "_budget", "_candidate", "_held", "_incumbent", "_repeat", "kept", "limit",
-        "repeats",
+        "record", "repeats",
     )  # fmt: skip
 
     def __init__(
@@ -144,6 +152,7 @@ class PendingPair:
         self._repeat: Observation | None = None
         self.kept = kept
         self.limit = limit
+        self.record: Recorded | None = None
         self.repeats = repeats
 
     def hold(self, size: int) -> bool:

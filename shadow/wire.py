@@ -67,6 +67,35 @@ class ServerReport(msgspec.Struct, frozen=True, array_like=True):
     ejected: bool
 
 
+class Vitals(msgspec.Struct, frozen=True, array_like=True):
+    """How late a worker's event loop was since the last report, in seconds, and what waits for the link.
+
+    `pairs` of so many `bytes` are not sent yet; `batches` were sent and are not acknowledged.
+    """
+
+    buckets: list[int]  # one count per bound of LAG_BOUNDS and one above
+    seconds: float
+    pairs: int
+    bytes: int
+    batches: int
+
+
+class DrillReport(msgspec.Struct, frozen=True, array_like=True):
+    """What a drill has done in this worker so far. Times are monotonic seconds of this machine.
+
+    `spoilt` answers were bad, `served` of them went to clients; `left` could not be altered.
+    """
+
+    drill: str
+    spoilt: int = 0
+    served: int = 0
+    left: int = 0
+    first: float = 0.0
+    last: float = 0.0
+    first_served: float = 0.0
+    last_served: float = 0.0
+
+
 class Hello(msgspec.Struct, frozen=True, tag=True):
     """First on every connection: who is there, and which snapshot it serves from."""
 
@@ -80,7 +109,8 @@ class Batch(msgspec.Struct, frozen=True, tag=True):
     """Pairs in the order they completed, and metric deltas.
 
     `dropped` counts what the bounds cost, by reason; `events` what happened to clients' connections;
-    `servers` is the state of every server, in batches that have it.
+    `servers` is the state of every server, and `vitals` the worker's own, in batches that have it;
+    `drills` is what each drill has done so far, where that is news.
     """
 
     session: str
@@ -92,6 +122,8 @@ class Batch(msgspec.Struct, frozen=True, tag=True):
     dropped: dict[str, int]
     events: dict[str, int] = {}
     servers: list[ServerReport] = []
+    vitals: Vitals | None = None
+    drills: list[DrillReport] = []
 
 
 class Applied(msgspec.Struct, frozen=True, tag=True):
@@ -129,6 +161,17 @@ class Publish(msgspec.Struct, frozen=True, tag=True):
     snapshot: Snapshot
 
 
+class TakenOut(msgspec.Struct, frozen=True, tag=True):
+    """The switch of `endpoint` fell: nobody is sent to its candidate from now on.
+
+    It comes right before the snapshot `generation`, which says the same and takes longer to make, to send and
+    to read. Who serves from an older one takes the candidate out of that; what is confirmed is the snapshot.
+    """
+
+    endpoint: str
+    generation: int
+
+
 class Acknowledged(msgspec.Struct, frozen=True, tag=True):
     """Everything up to `sequence` is kept; the worker may forget it."""
 
@@ -137,7 +180,7 @@ class Acknowledged(msgspec.Struct, frozen=True, tag=True):
 
 
 FromWorker = Hello | Batch | Applied | BreakerOpened | Asked
-ToWorker = Publish | Acknowledged | Answered
+ToWorker = Publish | TakenOut | Acknowledged | Answered
 
 _encoder = msgspec.msgpack.Encoder()
 _from_worker: msgspec.msgpack.Decoder[FromWorker] = msgspec.msgpack.Decoder(FromWorker)
@@ -188,3 +231,6 @@ LATENCY_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.
 
 OVERHEAD_BOUNDS = (0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05)
 """Upper bounds in seconds of `pointsman_gateway_overhead_seconds`."""
+
+LAG_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+"""Upper bounds in seconds of `pointsman_event_loop_lag_seconds`."""

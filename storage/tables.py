@@ -5,7 +5,7 @@ A table belongs to all replicas that share a database, unless it has a column `r
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Double, Index, LargeBinary, MetaData, Table, Text
+from sqlalchemy import Column, Double, Index, LargeBinary, MetaData, Table, Text, UniqueConstraint
 
 from storage.columns import WHOLE, Words
 
@@ -145,15 +145,18 @@ RELEASES = Table(
     "releases",
     METADATA,
     Column("id", Text, primary_key=True),
+    Column("number", WHOLE, nullable=False),
     Column("endpoint", Words, nullable=False),
     Column("open_at", Words, unique=True),
     Column("opened", Double, nullable=False),
     Column("steps", WHOLE, nullable=False),
     Column("token", WHOLE, nullable=False),
     Column("document", LargeBinary, nullable=False),
-    Index("releases_of_endpoint", "endpoint", "opened"),
+    Index("releases_by_number", "number", unique=True),
+    Index("releases_of_endpoint", "endpoint", "number"),
 )
-"""Where each release stands. `open_at` is its endpoint while it is open, so that an endpoint has one at most;
+"""Where each release stands. `number` counts them in the order in which they were started, whatever clocks
+say. `open_at` is its endpoint while it is open, so that an endpoint has one at most;
 `token` is the highest fencing token that a step was taken with."""
 
 RELEASE_STEPS = Table(
@@ -166,3 +169,90 @@ RELEASE_STEPS = Table(
     Column("document", LargeBinary, nullable=False),
 )
 """Each step that a release took, once."""
+
+APPROVALS = Table(
+    "approvals",
+    METADATA,
+    Column("position", WHOLE, primary_key=True),
+    Column("release", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("by", Words, nullable=False),
+    Column("authentication", Text, nullable=False),
+    Column("reason", Words, nullable=False),
+    Column("at", Double, nullable=False),
+    Index("approvals_of_release", "release"),
+)
+"""Who approved what, never changed. `subject` is the digest of all that an approval is bound to."""
+
+FOLLOWED = Table(
+    "followed",
+    METADATA,
+    Column("endpoint", Words, primary_key=True),
+    Column("steps", WHOLE, nullable=False),
+    Column("token", WHOLE, nullable=False),
+    Column("document", LargeBinary, nullable=False),
+)
+"""Which versions of its registered model each endpoint has taken. `steps` counts changes; `token` is the
+highest fencing token that one was made with."""
+
+NOTICES = Table(
+    "notices",
+    METADATA,
+    Column("position", WHOLE, primary_key=True),
+    Column("id", Text, nullable=False),
+    Column("receiver", Words, nullable=False),
+    Column("endpoint", Words, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("document", LargeBinary, nullable=False),
+    Column("claimant", Words, nullable=False),
+    Column("claimed", Double, nullable=False),
+    Column("settled", Double),
+    Column("outcome", Text),
+    UniqueConstraint("id", "receiver", name="notices_once"),
+    Index("notices_by_settlement", "settled"),
+)
+"""The outbox: what is told to each receiver, once. `claimant` delivers it while `claimed` is not long ago;
+`settled` is when it was delivered or given up."""
+
+RETRAININGS = Table(
+    "retrainings",
+    METADATA,
+    Column("claim", Words, primary_key=True),
+    Column("at", Double, nullable=False),
+)
+"""When a training was asked for last: `claim` names endpoint, version, cause, and a number in a period."""
+
+DRILLS = Table(
+    "drills",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("endpoint", Words, nullable=False),
+    Column("open_at", Words, unique=True),
+    Column("began", Double, nullable=False),
+    Column("ends", Double, nullable=False),
+    Column("replica", Words, nullable=False),
+    Column("document", LargeBinary, nullable=False),
+    Index("drills_of_endpoint", "endpoint", "began"),
+)
+"""Every drill with its report. `open_at` is its endpoint until it has ended; `ends` is when it must have."""
+
+LABELS = Table(
+    "labels",
+    METADATA,
+    Column("request", Words, primary_key=True),
+    Column("endpoint", Words, primary_key=True),
+    Column("label", LargeBinary, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("kept", Double, nullable=False),
+    Index("labels_by_age", "kept"),
+)
+"""What was really true of a request: `label` is JSON, `at` when it became known, `kept` when it came here."""
+
+AUDIT_LIVES = Table(
+    "audit_lives",
+    METADATA,
+    Column("replica", Words, primary_key=True),
+    Column("since", WHOLE, primary_key=True, autoincrement=False),
+    Column("heard", WHOLE, nullable=False),
+)
+"""One row for each life of each gateway: when it began, and when it was last heard of (microseconds)."""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from fastapi import APIRouter
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.requests import Request
 from starlette.responses import Response
 
 from control.answers import SAFE_HEADERS, json, problem
+from control.exposition import PROMETHEUS, ended, negotiated, written
 from control.panel import Panel
 
 
 def routes(panel: Panel) -> APIRouter:
-    """`/healthz`, `/readyz`, `/metrics`."""
+    """`/healthz`, `/readyz`, `/metrics`, `/metrics/models`."""
     router = APIRouter(tags=["health"])
 
     @router.get("/healthz")
@@ -30,9 +33,23 @@ def routes(panel: Panel) -> APIRouter:
         return json({"ready": True, **panel.readiness()})
 
     @router.get("/metrics")
-    async def metrics() -> Response:
-        """Everything measured, in Prometheus' text format."""
+    async def metrics(request: Request) -> Response:
+        """Everything measured, in Prometheus' text format, or OpenMetrics for who asks for it."""
         await panel.work_out_reports()
-        return Response(generate_latest(panel.metrics), 200, SAFE_HEADERS, CONTENT_TYPE_LATEST)
+        form = negotiated(request.headers.get("accept", ""))
+        parts: list[str] = []
+        for family in panel.metrics.collect():
+            parts.append(written(family, form))
+            await asyncio.sleep(0)  # kills, and everybody else, between two families
+        return Response("".join((*parts, ended(form))), 200, SAFE_HEADERS, form.media_type)
+
+    @router.get("/metrics/models")
+    async def models() -> Response:
+        """The model servers' own metrics, as they said them last, in Prometheus' text format."""
+        parts: list[str] = []
+        for part in panel.scraper.pages():
+            parts.append(part)
+            await asyncio.sleep(0)
+        return Response("".join(parts), 200, SAFE_HEADERS, PROMETHEUS.media_type)
 
     return router

@@ -13,7 +13,9 @@ from starlette.responses import Response
 from control.answers import json
 from control.panel import Panel
 from control.remembered import Unfit
+from domain.errors import StateUnavailable
 from killswitch.cohorts import LabelledPair
+from monitoring.labels import ANY, KeptLabel, keep
 
 MOST_LABELS = 10_000
 MOST_ROWS = 10_000
@@ -53,12 +55,14 @@ def routes(panel: Panel) -> APIRouter:
         for endpoint, labelled in joining.labelled.items():
             panel.switchboard.tallies.labelled(endpoint, joining.delays[endpoint])
             await panel.hearing.hear_labels(endpoint, labelled)
+        kept = await joining.keep()
         return json(
             {
                 "joined": joining.joined,
                 "repeated": joining.repeated,
                 "unknown": joining.unknown,
                 "refused": joining.refused,
+                "kept": kept,
             }
         )
 
@@ -69,9 +73,12 @@ class _Joining:
     """One request's labels, as they are joined."""
 
     def __init__(self, panel: Panel) -> None:
-        judges = panel.switchboard.judges
+        judges = panel.switchboard.trials
         self._memories = {name: one.memory for name, one in judges.items() if one.memory is not None}
         self._now = panel.hearing.now()
+        self._keeper = panel.switchboard.keeper
+        self._logged = any(one.log.share for one in panel.switchboard.settings.endpoints)
+        self._kept: list[KeptLabel] = []
         self.joined = self.repeated = 0
         self.unknown: list[str] = []
         self.refused: list[dict[str, str]] = []
@@ -92,8 +99,28 @@ class _Joining:
                 self.repeated += 1
                 return
             self.joined += 1
-            known = self._now if label.at is None else label.at.timestamp()
+            known = self._known(label)
+            self._kept.append(KeptLabel(label.request_id, name, label.label, known))
             self.labelled.setdefault(name, []).append(found)
             self.delays.setdefault(name, []).append(known - one.at)
             return
         self.unknown.append(label.request_id)
+        if self._logged:
+            self._kept.append(KeptLabel(label.request_id, ANY, label.label, self._known(label)))
+
+    async def keep(self) -> bool:
+        """Keep what came, for decisions and diagnoses; whether that could be done."""
+        for start in range(0, len(self._kept), AT_ONCE):
+            part = self._kept[start : start + AT_ONCE]
+            try:
+                await self._keeper.run(
+                    lambda database, part=part: database.write(  # type: ignore[misc]
+                        lambda on: keep(on, part, self._now)
+                    )
+                )
+            except StateUnavailable:
+                return False  # counted and logged by the keeper; what was joined counts all the same
+        return True
+
+    def _known(self, label: Label) -> float:
+        return self._now if label.at is None else label.at.timestamp()

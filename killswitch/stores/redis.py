@@ -7,10 +7,9 @@ there.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -19,9 +18,7 @@ from domain.kill import Clearance, Kill
 from killswitch.replication import Inventory, News
 from killswitch.stores import redis_scripts as scripts
 from killswitch.stores.redis_client import RedisClient
-
-if TYPE_CHECKING:
-    from redis.asyncio.client import PubSub
+from killswitch.stores.redis_line import KillLine
 
 UNREADABLE = "the shared state holds a kill that cannot be read"
 
@@ -67,16 +64,21 @@ def said(message: bytes) -> Said | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Messages:
-    """A subscription."""
+class Line:
+    """Hears all, and tells all, at once."""
 
-    client: RedisClient
-    pubsub: PubSub
+    store: RedisStore
+    line: KillLine
 
-    async def next(self, within: float) -> bytes | None:
-        """The next message, None when none came in so many seconds. Raises StateUnavailable."""
-        message = await self.client.next_message(self.pubsub, within)
-        return None if message is None else message[1]
+    def ring(self, endpoint: str, news: News) -> None:
+        """Tell everybody; nobody knows whether they heard."""
+        self.line.ring(self.store.message(endpoint, news))
+
+    async def wait(self, within: float) -> None:
+        """Return after so many seconds. Raises StateUnavailable as soon as nothing is heard any more."""
+        error = await self.line.ended(within)
+        if error is not None:
+            raise self.store.client.lost(error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +115,13 @@ class RedisStore:
         await self.client.run(
             scripts.PUSH,
             [scripts.kills(endpoint), scripts.cleared(endpoint)],
-            [scripts.KILLS_CHANNEL, self._message(endpoint, news), len(news.kills), *kills, *clearances],
+            [scripts.KILLS_CHANNEL, self.message(endpoint, news), len(news.kills), *kills, *clearances],
         )
 
     async def rearm(self, clearance: Clearance) -> None:
         """Clear exactly the kills that it names. Raises StaleRearm for others, and StateUnavailable."""
         endpoint = clearance.endpoint
-        message = self._message(endpoint, News(clearances=frozenset((clearance,))))
+        message = self.message(endpoint, News(clearances=frozenset((clearance,))))
         answer = await self.client.run(
             scripts.REARM,
             [scripts.kills(endpoint), scripts.cleared(endpoint)],
@@ -142,10 +144,10 @@ class RedisStore:
         return tuple(sorted(_present(answers), key=lambda one: (one.replica, one.life)))
 
     @asynccontextmanager
-    async def messages(self) -> AsyncIterator[Messages]:
-        """What everybody is told from now on. Raises StateUnavailable."""
-        async with self.client.listening([scripts.KILLS_CHANNEL]) as pubsub:
-            yield Messages(self.client, pubsub)
+    async def line(self, hear: Callable[[bytes], None]) -> AsyncIterator[Line]:
+        """Call `hear` with every message from now on. Raises StateUnavailable."""
+        async with self.client.line(scripts.KILLS_CHANNEL, hear) as line:
+            yield Line(self, line)
 
     async def leave(self) -> None:
         """This replica ends. Raises StateUnavailable."""
@@ -160,7 +162,8 @@ class RedisStore:
         """Lead no longer. Raises StateUnavailable."""
         await self.client.run(scripts.LEASE_GIVE, [scripts.LEASE], [self.life])
 
-    def _message(self, endpoint: str, news: News) -> bytes:
+    def message(self, endpoint: str, news: News) -> bytes:
+        """`news` as all replicas read it."""
         return msgspec.json.encode(Said(self.life, endpoint, list(news.kills), list(news.clearances)))
 
     async def _values(self, key: str, ids: Iterable[str]) -> dict[str, bytes]:

@@ -7,11 +7,13 @@ password. Nothing here waits for Redis to come back or tries for long: whoever c
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 from domain.errors import StateUnavailable
+from killswitch.stores.redis_line import KillLine, Refused
 from killswitch.stores.redis_scripts import Script
 from settings.shared import RedisSettings
 from settings.sharing import password
@@ -19,6 +21,7 @@ from settings.sharing import password
 if TYPE_CHECKING:
     from redis.asyncio import Redis, RedisCluster
     from redis.asyncio.client import PubSub
+    from redis.asyncio.sentinel import Sentinel
 
 PATIENCE = 1.0
 """Seconds for a call, and for making a connection."""
@@ -96,6 +99,49 @@ class RedisClient:
                 await _quietly(sentinel.aclose())
             del self._sentinels[sentinels:]
 
+    @asynccontextmanager
+    async def line(self, channel: str, hear: Callable[[bytes], None]) -> AsyncIterator[KillLine]:
+        """A line that calls `hear` with every message on `channel`. Raises StateUnavailable."""
+        try:
+            async with asyncio.timeout(self._patience):
+                line = await self._dialled(lambda: KillLine(channel, hear))
+        except Exception as error:
+            raise self._translated(error) from error
+        try:
+            try:
+                async with asyncio.timeout(self._patience):
+                    await line.subscribe(self._settings.user, self._password)
+            except Exception as error:
+                raise self._translated(error) from error
+            yield line
+        finally:
+            line.close()
+
+    async def _dialled(self, line: Callable[[], KillLine]) -> KillLine:
+        """Connected to the server, or to any node of a cluster: what is told at one is heard at all."""
+        loop, settings = asyncio.get_running_loop(), self._settings
+        if settings.kind == "unix":
+            return (await loop.create_unix_connection(line, settings.path))[1]
+        tls = ssl.create_default_context(cafile=settings.ca) if settings.tls else None
+        host, port = await self._address()
+        return (await loop.create_connection(line, host, port, ssl=tls))[1]
+
+    async def _address(self) -> tuple[str, int]:
+        settings = self._settings
+        if settings.kind == "cluster":
+            await self.ask("PING")
+            node = cast("RedisCluster", self._client).get_random_node()
+            return str(node.host), int(node.port)
+        if settings.kind == "sentinel":
+            sentinel = self._sentinel()
+            try:
+                host, port = await sentinel.discover_master(settings.master)
+            finally:
+                for one in sentinel.sentinels:
+                    await _quietly(one.aclose())
+            return str(host), int(port)
+        return settings.nodes[0]
+
     async def next_message(self, pubsub: PubSub, within: float) -> tuple[str, bytes] | None:
         """The next message as channel and content; None when none came. Raises StateUnavailable."""
         try:
@@ -122,12 +168,17 @@ class RedisClient:
         except Exception as error:
             raise self._translated(error) from error
 
+    def lost(self, error: Exception) -> Exception:
+        """What to raise for the `error` that ended a line."""
+        return self._translated(error)
+
     def _translated(self, error: Exception) -> Exception:
         """StateUnavailable for whatever Redis or the way to it did; defects of our own stay what they are."""
         from redis.exceptions import RedisClusterException, RedisError
 
         # That no node of a cluster answers is no RedisError.
-        if isinstance(error, RedisError | RedisClusterException | OSError | TimeoutError):
+        # What `KillLine` was refused, or could not read, is no RedisError either.
+        if isinstance(error, RedisError | RedisClusterException | OSError | TimeoutError | Refused):
             self.failures += 1
             return self._unavailable(error)
         return error
@@ -137,7 +188,7 @@ class RedisClient:
 
         reason = str(error) or type(error).__name__
         refused = exceptions.AuthenticationError, exceptions.AuthorizationError, exceptions.NoPermissionError
-        if isinstance(error, refused) or "WRONGPASS" in reason or "NOAUTH" in reason:
+        if isinstance(error, refused) or any(word in reason for word in ("WRONGPASS", "NOAUTH", "NOPERM")):
             key = "state.redis_password_env" if self._settings.password_env else "no password is configured"
             user = f"user {self._settings.user!r}" if self._settings.user else "the default user"
             reason = f"it refuses {user} ({key}): {reason}"
@@ -177,23 +228,23 @@ class RedisClient:
 
     def _server(self, **more: Any) -> Redis:
         from redis.asyncio import Redis
-        from redis.asyncio.sentinel import Sentinel
 
         settings = self._settings
         options = {**self._options(), "db": settings.database, **more}
         if settings.kind == "unix":
             return Redis(unix_socket_path=settings.path, **options)
         if settings.kind == "sentinel":
-            asking = {
-                "socket_timeout": self._patience,
-                "socket_connect_timeout": self._patience,
-                "protocol": 2,
-            }
-            sentinel = Sentinel(settings.nodes, sentinel_kwargs=asking, **options)  # type: ignore[no-untyped-call]
+            sentinel = self._sentinel(**options)
             self._sentinels += sentinel.sentinels
             return cast("Redis", sentinel.master_for(settings.master))
         host, port = settings.nodes[0]
         return Redis(host=host, port=port, **options)
+
+    def _sentinel(self, **options: Any) -> Sentinel:
+        from redis.asyncio.sentinel import Sentinel
+
+        asking = {"socket_timeout": self._patience, "socket_connect_timeout": self._patience, "protocol": 2}
+        return Sentinel(self._settings.nodes, sentinel_kwargs=asking, **options)  # type: ignore[no-untyped-call]
 
     async def _listener(self) -> Redis:
         """A client for one subscription; in a cluster any node hears what is published at any other."""

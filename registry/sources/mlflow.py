@@ -52,6 +52,28 @@ class Mlflow:
             run = {} if _unknown(answer) else fields.mapping(self._content(answer, identity), "run")
         return _record(reference, number, version, run)
 
+    async def named(self, model: str, alias: str) -> str | None:
+        """The version that `alias` of `model` names; None where there is no such alias, or no such model.
+
+        Raises StateUnavailable.
+        """
+        query = {"name": model, "alias": alias}
+        found = await self._rest.get(f"{_API}/registered-models/alias", query)
+        try:
+            content = self._content(found, f"{model}@{alias}")
+        except LineageUnknown:
+            return None
+        number = fields.text(fields.mapping(content, "model_version"), "version")
+        if not number:
+            raise StateUnavailable(f"MLflow at {self._rest.url} answers without a model version")
+        return number
+
+    async def name(self, model: str, alias: str, version: str) -> None:
+        """Let `alias` name `version` of `model`. Raises LineageUnknown (no such one), StateUnavailable."""
+        body = {"name": model, "alias": alias, "version": version}
+        answer = await self._rest.post(f"{_API}/registered-models/alias", body)
+        self._content(answer, f"{model}/{version}")
+
     async def close(self) -> None:
         """Let the connections go."""
         await self._rest.close()

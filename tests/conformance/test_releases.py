@@ -9,10 +9,13 @@ from dataclasses import replace
 import pytest
 
 from domain.verdict import Verdict
-from gates import releases, results
+from gates import approved, followed, releases, results
+from gates.approvals import Approval
+from gates.following import Followed
 from gates.release import Phase, Release, Trigger
 from gates.releases import AlreadyOpen, StaleStep
 from gates.result import Binding, GateResult
+from settings.follow import Standing
 from storage.database import Database
 
 RELEASE = Release("r1", "rain", "rain-1", "rain-2", "i", "c", Phase.GATING, 0, 10.0, 10.0)
@@ -38,6 +41,34 @@ def test_a_step_is_taken_once(database: Database) -> None:
     assert database.read(releases.newest) == {"rain": SHADOW}
     (taken,) = database.read(lambda on: releases.steps(on, "r1"))
     assert (taken["trigger"], taken["phase"], taken["since"]) == ("gates_passed", "shadow", 20.5)
+
+
+def test_the_newest_release_is_the_one_that_was_started_last_whatever_clocks_say(database: Database) -> None:
+    ended = replace(RELEASE, phase=Phase.HALTED, opened=99.0)
+    database.write(lambda on: releases.open_release(on, ended, 1))
+    earlier = replace(RELEASE, id="r2", opened=5.0)
+    database.write(lambda on: releases.open_release(on, earlier, 1))
+    assert database.read(releases.newest) == {"rain": earlier}
+    assert database.read(lambda on: releases.listed(on, None, 9)) == (earlier, ended)
+
+
+def test_approvals_are_read_as_they_were_given(database: Database) -> None:
+    word = Approval("r1", "subject", "ada", "claimed", "fine \\ \u20ac", 1.5)
+    for one in (word, replace(word, by="bob"), replace(word, release="r2")):
+        database.write(lambda on, one=one: approved.keep(on, one))
+    assert database.read(lambda on: approved.of_release(on, "r1")) == (word, replace(word, by="bob"))
+
+
+def test_what_is_followed_is_changed_once_and_not_by_who_led_before(database: Database) -> None:
+    one = Followed("rain", Standing("rain", "b", "1", "2"), ("0",), "r1", 1, 10.5, "why")
+    database.write(lambda on: followed.change(on, one, 3))
+    assert database.read(followed.every) == {"rain": one}
+    two = replace(one, standing=one.standing._replace(candidate="3"), steps=2)
+    for late, token in ((one, 3), (replace(two, steps=3), 3), (two, 2)):
+        with pytest.raises(StaleStep):
+            database.write(lambda on, late=late, token=token: followed.change(on, late, token))
+    database.write(lambda on: followed.change(on, two, 4))
+    assert database.read(followed.every) == {"rain": two}
 
 
 def test_who_led_before_takes_no_step_any_more(database: Database) -> None:

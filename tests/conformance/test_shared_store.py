@@ -151,13 +151,15 @@ def test_kills_and_rearms_are_as_the_protocol_says(kind: str, tmp_path: Path) ->
 def test_what_is_pushed_is_told_whole_to_everybody(kind: str, tmp_path: Path) -> None:
     async def scenario(client: RedisClient) -> None:
         store = RedisStore(client, "me")
-        async with store.messages() as messages:
+        heard: asyncio.Queue[bytes] = asyncio.Queue()
+        async with store.line(heard.put_nowait) as line:
             await store.push("rain", News(kills=frozenset((kill("a"),))))
-            while (message := await messages.next(5.0)) is None:
-                pass
-            words = said(message)
-            assert words is not None
-            assert (words.life, words.endpoint, words.news.kills) == ("me", "rain", frozenset((kill("a"),)))
+            line.ring("rain", News(kills=frozenset((kill("b"),))))
+            for expected in "ab":
+                words = said(await asyncio.wait_for(heard.get(), 5.0))
+                assert words is not None
+                news = frozenset((kill(expected),))
+                assert (words.life, words.endpoint, words.news.kills) == ("me", "rain", news)
 
     run(kind, tmp_path, scenario)
 

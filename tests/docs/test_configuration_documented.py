@@ -27,6 +27,7 @@ COMPLETE = """
 listen: 127.0.0.1:18080
 admin: 127.0.0.1:18081
 workers: 3
+environment: staging
 drain: 7s
 tls: [{certificate: one.pem, key: one.key, names: [one.example]}]
 proxy_protocol: {from: [10.0.0.0/8]}
@@ -57,8 +58,20 @@ registry:
   dvc: {repository: /srv/rain}
   delta: {tables: {rain: /srv/tables/rain}}
   wandb: {url: "http://wandb", token_env: A}
+notifications:
+  - {name: duty, kind: pagerduty, url: "https://pager.example/", secret_env: A, on: [trip], endpoints: [rain],
+    allow_private: true}
+tiers:
+  rain:
+    watch: 7h
+    patience: 70d
+    approvals: {people: 7, valid_for: 7h}
+    plan:
+      - {mode: canary, weight: 7%, pairs: 7, at_least: 7s}
+      - {mode: canary, weight: 8%}
 auth: {tokens_file: null}
-audit: {key: audit.key, heads: heads.jsonl, every: 7s}
+log: {path: predictions, keep: 7d, most: 70GiB, roll: 7m}
+audit: {key: audit.key, heads: heads.jsonl, every: 7s, keep_access: 7d}
 endpoints:
   rain:
     path: /rain
@@ -97,7 +110,9 @@ endpoints:
     drive: plan
     flag: canary
     cohorts: [feature:0]
+    log: {records: 7%, features: [age], redact: [/name], input: true}
     watch: 1h
+    approvals: {people: 7, valid_for: 7h}
     shadow: {share: 7%, noise_share: 7%, max_in_flight: 7, max_bytes: 7MiB}
     compare: {kind: KIND}
     guards:
@@ -125,7 +140,10 @@ endpoints:
       lineage: {require: [commit]}
       schema: {requests: 7}
       custom: [{name: own, command: [own.sh], timeout: 7s}]
-    drills: {every: "0 3 * * 1", environment: staging}
+    drills: {every: "0 3 * * 1", environment: staging, fault: noise, share: 7%, served: true, weight: 7%,
+      lasts: 7s, within: 7s, latency: 7ms, noise: 7, requests: requests.jsonl, rps: 7}
+    retrain: {kind: github, url: "https://hub.example", token_env: A, repository: acme/rain, workflow: a.yml,
+      ref: dev, event: again, on: [drift], at_most: 7 per 7h, allow_private: true}
     plan:
       - {mode: canary, weight: 7%, pairs: 7, at_least: 7s}
       - {mode: canary, weight: 8%}
@@ -145,6 +163,16 @@ LEARNING = "ranking"
 """In this kind's document drift is learned: a reference is either given or learned."""
 
 
+FOLLOWING = "boxes"
+"""In this kind's document the candidate is followed, and the plan is a tier's."""
+
+FOLLOW = {
+    "model": "rain", "candidate": "challenger", "incumbent": "champion", "version": "{name}.{version}",
+    "urls": ["https://{name}/{version}"], "path": "/{version}", "health": "/{version}/ready", "settle": "7s",
+    "promote": True,
+}  # fmt: skip
+
+
 def complete(kind: str) -> dict[str, Any]:
     document: dict[str, Any] = copy.deepcopy(DECODED)
     document["endpoints"]["rain"]["compare"] = {"kind": kind, **KINDS[kind]}
@@ -156,19 +184,37 @@ def complete(kind: str) -> dict[str, Any]:
         gates["evaluation"]["request"] = "r"
         gates["memory"] = {"max": "7MiB", "for": "7s", "pid": 7}
         gates["custom"] = [{"name": "own", "url": "http://own/", "timeout": "7s"}]
+        trainer = {
+            "kind": "airflow",
+            "url": "https://air.example",
+            "dag": "a",
+            "user": "ada",
+            "token_env": "A",
+        }
+        document["endpoints"]["rain"]["retrain"] = trainer
+    elif kind == FOLLOWING:
+        del document["endpoints"]["rain"]["candidate"]
+        document["endpoints"]["rain"] |= {"follow": copy.deepcopy(FOLLOW), "tier": "rain"}
+    elif kind == "json":
+        trainer = {"kind": "webhook", "url": "https://hook.example", "secret_env": "A"}
+        document["endpoints"]["rain"]["retrain"] = trainer
     elif kind == "text":
+        for told in (document["notifications"][0], document["endpoints"]["rain"]["retrain"]):
+            del told["url"]
+            told["url_env"] = "B"
         gates["memory"] = {"max": "7MiB", "for": "7s", "cgroup": "/own"}
     return document
 
 
 def patterns(value: object, path: str = "") -> set[str]:
     """The key patterns that stand in a document."""
-    found = {path} - {"", "tls[]", "endpoints.NAME", "endpoints.NAME.plan[]", "endpoints.NAME.gates.custom[]"}
+    named = {"endpoints.NAME", "endpoints.NAME.plan[]", "endpoints.NAME.gates.custom[]", "tiers.NAME"}
+    found = {path} - named - {"", "tls[]", "notifications[]", "tiers.NAME.plan[]"}
     if isinstance(value, dict) and not path.endswith((".context", ".tolerances", ".tables")):
         for key, item in value.items():
-            name = "NAME" if path == "endpoints" else key
+            name = "NAME" if path in ("endpoints", "tiers") else key
             found |= patterns(item, f"{path}.{name}".strip("."))
-    elif path == "tls" or path.endswith((".plan", ".custom")):
+    elif path in ("tls", "notifications") or path.endswith((".plan", ".custom")):
         for item in value if isinstance(value, list) else []:
             found |= patterns(item, f"{path}[]")
     return found
@@ -218,7 +264,9 @@ def test_a_documented_default_written_out_means_the_same_as_the_key_left_out(key
     assert isinstance(written, dict)
     kind = next((kind for kind in KINDS if last(key) in KINDS[kind]), "regression")
     kind = LEARNING if key.endswith((".drift.learn", ".evaluation.request", ".memory.pid")) else kind
-    kind = "text" if key.endswith(".memory.cgroup") else kind
+    kind = "text" if key.endswith((".memory.cgroup", ".url_env")) else kind
+    kind = LEARNING if key.endswith(".retrain.user") else kind
+    kind = FOLLOWING if ".follow" in key or key.endswith(".NAME.tier") else kind
     absent, present = complete(kind), complete(kind)
     for document in (absent, present):
         if key == "flags.path":  # an endpoint's flag needs it
@@ -227,8 +275,12 @@ def test_a_documented_default_written_out_means_the_same_as_the_key_left_out(key
             del document["endpoints"]["rain"]["guards"]["latency"]["slo_rate"]
         if key.endswith(".tls.certificate"):  # a key without its certificate is refused
             del document["endpoints"]["rain"][key.split(".")[2]]["tls"]["key"]
-        if key.endswith(".weight"):
-            document["endpoints"]["rain"]["plan"][0]["mode"] = "shadow"
+        if key.endswith(".guards.drift"):  # a training that drift asks for needs it
+            del document["endpoints"]["rain"]["retrain"]
+        if key.endswith(".plan[].weight"):
+            document[key.split(".")[0]]["rain"]["plan"][0]["mode"] = "shadow"
+        if key.endswith(".follow.incumbent"):  # nothing could be promoted
+            del document["endpoints"]["rain"]["follow"]["promote"]
     holder(absent, key).pop(last(key))
     holder(present, key)[last(key)] = written["default"]
     assert effective(absent) == effective(present)
@@ -236,7 +288,7 @@ def test_a_documented_default_written_out_means_the_same_as_the_key_left_out(key
 
 @pytest.mark.parametrize("key", REQUIRED)
 def test_a_key_documented_as_required_is_missed(key: str) -> None:
-    document = complete("regression")
+    document = complete(FOLLOWING if ".follow." in key else "regression")
     holder(document, key).pop(last(key))
     path = key.replace("NAME", "rain").replace("[]", "[0]")
     assert path in [problem.path for problem in problems(document)]

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 HIDDEN = {
-    ".venv", ".venv-bench", ".venv-servers", ".unleash-server", ".git", "var", "node_modules",
+    ".venv", ".venv-bench", ".venv-servers", ".unleash-server", ".prometheus", ".git", "var", "node_modules",
     ".pytest_cache",
 }  # fmt: skip
 PAGES = sorted(

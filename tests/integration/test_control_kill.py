@@ -102,6 +102,24 @@ def test_a_kill_reaches_the_workers_before_it_is_durable_and_is_answered_after(t
     asyncio.run(scenario())
 
 
+def test_a_candidate_is_taken_out_before_a_snapshot_says_so_and_never_by_an_older_one(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with here(tmp_path) as control:
+            worker = await FakeWorker().connect(control.link)
+            for _ in range(3):
+                assert (await control.client.post(KILL, json={"reason": "drill"})).status_code == 200
+            assert (await control.client.post(REARM, json={"reason": "fine"})).status_code == 200
+            await worker.until(lambda: not worker.snapshot.endpoint("rain").tripped)
+            by_generation = {one.generation: one for one in worker.snapshots}
+            assert len(worker.taken_out) == 3
+            for endpoint, generation, served in worker.taken_out:
+                assert served < generation
+                assert by_generation[generation].endpoint(endpoint).tripped
+            await worker.close()
+
+    asyncio.run(scenario())
+
+
 def test_a_kill_with_a_dead_disk_is_applied_said_not_durable_and_kept_when_the_disk_is_back(
     tmp_path: Path,
 ) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from tests.support.control import pair
+from tests.support.control import batch, pair
 from tests.support.fleet import Replica, fleet, replica
 from tests.support.redis_server import RedisServer
 
@@ -58,6 +58,25 @@ def test_a_breach_is_one_kill_and_a_rearm_begins_the_evidence_again_everywhere(t
     _run(scenario)
 
 
+def test_many_small_batches_are_few_entries_and_no_pair_is_lost(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with RedisServer() as server, fleet(tmp_path, server.url, 2) as replicas:
+            await replicas.all(_joined)
+            one = replicas.replicas[0]
+            copy = one.membership.evidence.copy("rain")
+            assert copy is not None
+            before = copy.index
+            now = one.board.snapshot.generation
+            batches = [
+                batch(number, [pair(number, generation=now)], one.worker.session) for number in range(1, 401)
+            ]
+            one.worker.say(*batches)
+            await replicas.until(lambda: replicas.agreed(400))
+            assert 1 <= copy.index - before <= 100
+
+    _run(scenario)
+
+
 class Slow:
     """A store whose checkpoints come when `gate` opens; everything else is the real one's."""
 
@@ -83,12 +102,14 @@ def test_a_checkpoint_that_comes_after_a_rearm_brings_no_old_stage_back(tmp_path
             await replicas.all(lambda one: one.judge.progress.stage == 1)
             one = replicas.replicas[1]
             evidence = one.membership.evidence
-            slow = Slow(evidence._store)
-            evidence._store = slow
+            follower = evidence._follower
+            slow: Any = Slow(follower._store)
+            follower._store = slow
             evidence.look = asyncio.Event().wait  # nothing else tells it that the trial is another one
-            trial = evidence._trials["rain"]
-            evidence._apply(trial, trial.copy.lost())
-            joining = asyncio.get_running_loop().create_task(evidence._follow(trial))
+            trial = evidence._trials.of("rain")
+            assert trial is not None
+            evidence._trials.apply(trial, trial.copy.lost())
+            joining = asyncio.get_running_loop().create_task(follower.follow(trial))
             await slow.asked.wait()
             status, answer = await one.post("kill", reason="bad")
             assert status == 200

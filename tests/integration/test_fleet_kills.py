@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
+from domain.errors import StateUnavailable
+from domain.kill import Clearance
 from domain.routing import Mode
 from tests.support.faults import FaultProxy
 from tests.support.fleet import Fleet, Replica, fleet, replica
@@ -57,6 +60,42 @@ def test_a_kill_at_one_is_in_force_and_on_disk_at_all_and_one_rearm_wins(tmp_pat
                 frozenset((only,))
             }
             assert one.worker.snapshot.endpoint("rain").mode is Mode.SHADOW
+
+    _run(scenario)
+
+
+class Mute:
+    """A store whose answer to a re-arm is lost, though it `does` it, or because it does not."""
+
+    def __init__(self, store: Any, *, does: bool) -> None:
+        self._store, self._does = store, does
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def rearm(self, clearance: Clearance) -> None:
+        if self._does:
+            await self._store.rearm(clearance)
+        raise StateUnavailable("no answer came")
+
+
+def test_a_rearm_whose_answer_was_lost_is_told_as_what_became_of_it(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with RedisServer() as server, fleet(tmp_path, server.url, 2) as replicas:
+            await replicas.all(_reached)
+            one = replicas.replicas[0]
+            store: Any = one.membership.fleet._store
+            only = await _killed(replicas)
+            one.membership.fleet._store = Mute(store, does=False)
+            status, answer = await one.post("rearm", reason="fixed", kills=[only])
+            assert (status, "no answer came" in answer["detail"]) == (503, True)
+            assert _tripped(one)
+            one.membership.fleet._store = Mute(store, does=True)
+            assert await one.post("rearm", reason="fixed", kills=[only]) == (
+                200,
+                {"cleared": [only], "generation": one.board.snapshot.generation},
+            )
+            await replicas.all(_in)
 
     _run(scenario)
 

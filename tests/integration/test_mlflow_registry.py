@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from domain.errors import LineageUnknown
 from domain.lineage import Dataset, Lineage
 from domain.reference import reference
 from domain.routing import Arm
@@ -21,6 +22,7 @@ from tests.support import model_servers
 from tests.support.control import Here, document, here, write
 from tests.support.lineage import COMMIT, MlflowStore
 from tests.support.model_servers import ServerMissingError
+from tests.support.registry_server import RegistryServer, Reply
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(600)]
 
@@ -129,3 +131,60 @@ def test_a_moved_alias_is_told_a_deleted_one_is_none_and_an_outage_leaves_the_la
             assert told == [("1", "2"), ("2", None), (None, "1")]
 
     asyncio.run(scenario())
+
+
+def test_an_alias_that_moves_in_a_real_registry_is_followed_and_moved_back_by_a_promotion(
+    url: str, tmp_path: Path
+) -> None:
+    store = MlflowStore(url)
+    run = store.run(0.9)
+    numbers = [store.register("followed", run) for _ in range(3)]
+    assert numbers == ["1", "2", "3"]
+    models = RegistryServer(lambda asked: Reply({}))
+
+    async def aliases() -> None:
+        source = Mlflow(Rest("MLflow", Address(url), None))
+        try:
+            assert await source.named("followed", "challenger") is None
+            assert await source.named("nothing-of-this-name", "challenger") is None
+            await source.name("followed", "champion", "1")
+            assert await source.named("followed", "champion") == "1"
+            with pytest.raises(LineageUnknown):
+                await source.name("followed", "champion", "99")
+        finally:
+            await source.close()
+
+    async def scenario() -> None:
+        follow = {
+            "model": "followed", "candidate": "challenger", "incumbent": "champion", "settle": "0s",
+            "version": "rain-{version}", "urls": [f"{models.url}/{{name}}/{{version}}"], "promote": True,
+        }  # fmt: skip
+        whole = document(tmp_path, candidate=None, flag=None, watch="1h", follow=follow)
+        write(tmp_path, {**whole, "registry": {"mlflow": {"url": url}, "poll": "100ms"}})
+        async with here(tmp_path) as control:
+
+            async def until(candidate: str | None, reference: str | None) -> None:
+                async with asyncio.timeout(PATIENCE):
+                    while True:
+                        await control.control.following.look()
+                        found = control.control.switchboard.judge("rain").settings
+                        its = None if found.candidate is None else found.candidate.name
+                        if its == candidate:
+                            assert [str(one) for one in found.candidate_lineage] == (
+                                [] if reference is None else [reference]
+                            )
+                            return
+                        await asyncio.sleep(0.05)
+
+            store.alias("followed", "challenger", "2")
+            await until("rain-2", "models:/followed/2")
+            store.alias("followed", "challenger", "3")
+            await until("rain-3", "models:/followed/3")
+            store.unalias("followed", "challenger")
+            await until(None, None)
+
+    try:
+        asyncio.run(aliases())
+        asyncio.run(scenario())
+    finally:
+        models.stop()

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -295,6 +296,29 @@ def test_a_run_that_is_void_is_not_repeated_at_every_look(
 
     monkeypatch.setattr(GateDesk, "_execute", counted)
     monkeypatch.setattr(GateDesk, "_void", void)
+    asyncio.run(scenario())
+
+
+def test_gates_that_say_nothing_are_executed_again_after_longer_and_longer_pauses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def unsure(self: ReleaseDesk, found: Any) -> None:
+        self._running.discard(found.endpoint)
+
+    async def scenario() -> None:
+        async with here(tmp_path, **ENDPOINT) as control:
+            desk = control.control.releases
+            await until(control, Phase.SHADOW)
+            monkeypatch.setattr(ReleaseDesk, "_run_gates", unsure)
+            gating = replace(desk.latest["rain"], since=1.0)
+            pauses = []
+            for _ in range(6):
+                desk._execute(gating)
+                pauses.append(desk._pause("rain"))
+            assert pauses == [60.0, 120.0, 240.0, 480.0, 900.0, 900.0]
+            desk._execute(replace(gating, since=2.0))
+            assert desk._pause("rain") == 60.0, "another phase begins anew"
+
     asyncio.run(scenario())
 
 

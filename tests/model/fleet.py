@@ -121,7 +121,7 @@ class Line:
     async def give_lease(self) -> None:
         self._ask(lambda: None)
 
-    def messages(self) -> AbstractAsyncContextManager[Any]:
+    def line(self, hear: Callable[[bytes], None]) -> AbstractAsyncContextManager[Any]:
         raise AssertionError("messages are delivered by the test")
 
 

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 TOP_LEVEL = {
     "audit", "comparators", "console", "control", "domain", "examples", "gates", "gateway", "killswitch",
-    "monitoring", "registry", "routing", "settings", "shadow", "storage",
+    "monitoring", "notify", "registry", "routing", "settings", "shadow", "storage",
 }  # fmt: skip
 
 

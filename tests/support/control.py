@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 
+from control.clock import Clock
 from control.keeper import DurableStore
 from control.process import Control, Invocation
 from domain.exposure import Question
@@ -32,6 +33,7 @@ from shadow.wire import (
     FromWorker,
     Hello,
     Publish,
+    TakenOut,
     ToWorker,
     decode_to_worker,
     frame,
@@ -104,13 +106,16 @@ def batch(sequence: int, pairs: list[Pair], session: str = "s", **more: Any) -> 
 
 
 class FakeWorker:
-    """Connects, says Hello, applies every snapshot unless told not to, and remembers what it was sent."""
+    """Connects, says Hello, applies every snapshot unless told not to, and remembers what it was sent.
+
+    `taken_out`: endpoint, generation, and the generation that it served from when it was told."""
 
     def __init__(self, number: int = 0, session: str = "s", *, applies: bool = True) -> None:
         self.number = number
         self.session = session
         self.applies = applies
         self.snapshots: list[Snapshot] = []
+        self.taken_out: list[tuple[str, int, int]] = []
         self.acknowledged = 0
         self.answers: dict[Question, bool] = {}
         self.gone = False
@@ -168,6 +173,8 @@ class FakeWorker:
                     self.on_publish(snapshot)
                     if self.applies:
                         self.say(Applied(snapshot.generation))
+                case TakenOut(endpoint, generation):
+                    self.taken_out.append((endpoint, generation, self.snapshot.generation))
                 case Acknowledged(_, sequence):
                     self.acknowledged = sequence
                 case Answered(_, answers):
@@ -201,6 +208,7 @@ async def here(
     *,
     opener: Callable[[], DurableStore] | None = None,
     settings: Settings | None = None,
+    clock: Clock | None = None,
     **endpoint: Any,
 ) -> AsyncIterator[Here]:
     """Start the parts with their files in `folder`; end them in order."""
@@ -208,7 +216,7 @@ async def here(
     if endpoint or not path.exists():
         path = write(folder, document(folder, **endpoint))
     link = str(folder / "link.sock")
-    control = Control(settings or load(path), Invocation(path, link), opener)
+    control = Control(settings or load(path), Invocation(path, link), opener, clock)
     await control.start()
     transport = httpx.ASGITransport(control.app, raise_app_exceptions=False, client=("127.0.0.1", 50000))
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8081") as client:

@@ -25,6 +25,7 @@ from shadow.wire import (
     FrameBuffer,
     FromWorker,
     Publish,
+    TakenOut,
     decode_from_worker,
     frame,
 )
@@ -96,6 +97,10 @@ class Control:
     def publish(self, snapshot: Snapshot) -> None:
         for writer in self._writers:
             writer.write(frame(Publish(snapshot)))
+
+    def take_out(self, endpoint: str, generation: int) -> None:
+        for writer in self._writers:
+            writer.write(frame(TakenOut(endpoint, generation)))
 
     @property
     def pairs(self) -> list[Pair]:
@@ -222,6 +227,7 @@ async def gateway(
     downstream: Downstream | None = None,
     certificates: tuple[Certificate, ...] = (),
     address: Address | UnixAddress = LOOPBACK,
+    log: str = "",
 ) -> AsyncIterator[Running]:
     """A worker that serves `endpoints`, with (unless `control` is False) a Control that it is linked to."""
     snapshot = build(endpoints, flags=flags)
@@ -232,7 +238,7 @@ async def gateway(
         await far_end.start()
     boot = Boot(
         0, listening.fileno(), str(far_end.path), drain, b"k" * 32, snapshot,
-        downstream or Downstream(), certificates,
+        downstream or Downstream(), certificates, log=log,
     )  # fmt: skip
     worker = Worker(boot, asyncio.get_running_loop())
     await worker.start(listening)

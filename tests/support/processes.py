@@ -110,7 +110,7 @@ class Gateway:
         """Process ids of this gateway's `module`."""
         assert self._process is not None
         own = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
-        return [int(pid) for pid in own if module in _command(pid)]
+        return [int(pid) for pid in own if module in _command(pid).split()]
 
     def kill_child(self, module: str) -> int:
         """SIGKILL one of them; its process id."""

@@ -390,12 +390,12 @@ def test_check_prints_the_digest_of_a_valid_file(tmp_path: Path) -> None:
     assert any(len(word) == 64 for word in result.stdout.split())
 
 
-def test_check_warns_about_keys_that_do_nothing_yet(tmp_path: Path) -> None:
+def test_check_warns_about_keys_that_do_nothing(tmp_path: Path) -> None:
     path = tmp_path / "pointsman.yaml"
-    path.write_text(VALID + "    drills: {every: '0 3 * * 1', environment: staging}\n")
+    path.write_text(VALID + "state: {redis_password_env: SECRET}\n")
     result = run("check", "-c", str(path))
     assert result.exit_code == 0, result.stderr
-    assert "endpoints.rain.drills: accepted, not acted upon by this version" in result.stderr
+    assert "state.redis_password_env: accepted, not acted upon by this version" in result.stderr
 
 
 def test_check_lists_every_problem(tmp_path: Path) -> None:

@@ -28,6 +28,14 @@ RELEASE = {
     "candidate_digest": "y", "phase": "canary", "stage": 1, "since": "2026-01-02T03:04:05.000001+00:00",
     "opened": "2026-01-02T03:00:00.000000+00:00", "steps": 2, "reason": "looks [bold]fine\x1b[2J",
 }  # fmt: skip
+APPROVING = {
+    **RELEASE, "phase": "approving", "tier": "high", "waits_for": "1 of 2 approvals",
+    "approvals": {
+        "wanted": 2, "missing": 1,
+        "given": [{"by": "ada", "authentication": "claimed", "reason": "read [red]it\x1b[2J", "at": "x"}],
+        "void": [{"by": "bob", "reason": "it has expired"}],
+    },
+}  # fmt: skip
 STEP = {"trigger": "evidence", "phase": "canary", "stage": 1, "since": 1.0, "reason": "enough", "steps": 1}
 GATES = {
     "endpoint": "rain", "verdict": "pass", "detail": "", "void": None,
@@ -134,6 +142,7 @@ def admin() -> Iterator[tuple[str, type[_Handler]]]:
         ("GET", "/api/v1/releases/ab12"): (200, {**RELEASE, "history": [STEP]}),
         ("POST", "/api/v1/releases"): (201, RELEASE),
         ("POST", "/api/v1/releases/ab12/abort"): (200, {**RELEASE, "phase": "aborted"}),
+        ("POST", "/api/v1/releases/ab12/approve"): (200, APPROVING),
         ("POST", "/api/v1/gates/rain/run"): (200, GATES),
         ("POST", "/api/v1/gates/void/run"): (200, {**GATES, "void": "own: the data are others now"}),
     }
@@ -170,6 +179,31 @@ def test_releases_are_started_shown_listed_and_aborted(admin: tuple[str, type[_H
     assert (aborted.exit_code, "ABORTED" in aborted.stdout) == (0, True)
     assert ("POST", "/api/v1/releases/ab12/abort", '{"reason":"wrong model"}') in handler.asked
     assert ("POST", "/api/v1/releases", '{"endpoint":"rain"}') in handler.asked
+
+
+def test_an_approval_is_somebodys_and_what_is_still_missing_is_shown(
+    admin: tuple[str, type[_Handler]],
+) -> None:
+    url, handler = admin
+    words = ("release", "approve", "ab12", "--reason", "read it", "--admin", url)
+    given = run(*words, "--as", "ada")
+    assert given.exit_code == 0, given.stderr
+    for part in ("APPROVING", "tier high", "1 of 2 approvals", "ada (claimed)", "bob", "it has expired"):
+        assert part in given.stdout
+    assert ("\x1b" in given.stdout, "[red]" in given.stdout) == (False, True)
+    body = '{"reason":"read it","as":"ada"}'
+    assert ("POST", "/api/v1/releases/ab12/approve", body) in handler.asked
+    assert run(*words).exit_code == 2, "nobody's word is none"
+    assert run("release", "start", "rain", "--as", "ada", "--admin", url).exit_code == 0
+    assert ("POST", "/api/v1/releases", '{"endpoint":"rain","as":"ada"}') in handler.asked
+
+
+def test_a_check_shows_the_plan_that_a_tier_means(tmp_path: Path) -> None:
+    path = tmp_path / "pointsman.yaml"
+    guarded = {**ENDPOINT, "guards": {"flips": {"rate": "1%"}}, "tier": "high"}
+    path.write_text(json.dumps({"endpoints": {"rain": guarded}}))
+    shown = "".join(run("check", "-c", str(path)).stdout.split())
+    assert "high:2toapprove→shadow→guarded5%" in shown.replace("│", ""), shown
 
 
 def test_nothing_to_abort_and_no_reason_are_refused(admin: tuple[str, type[_Handler]]) -> None:

@@ -112,6 +112,44 @@ def test_a_new_snapshot_is_served_by_the_next_request_and_confirmed(tmp_path: Pa
     _run(scenario)
 
 
+def test_a_candidate_that_was_taken_out_is_asked_no_more_until_a_newer_snapshot_says_so(
+    tmp_path: Path,
+) -> None:
+    async def scenario() -> None:
+        async with (
+            ScriptedUpstream(saying(response(b"[0]"))) as one,
+            ScriptedUpstream(saying(response(b"[1]"))) as two,
+        ):
+            serving = serving_candidate(one.port, two.port)
+            async with gateway(tmp_path, serving) as running:
+                client = await running.connect()
+                running.control.publish(build([serving], generation=4))
+                await eventually(lambda: 4 in running.control.applied, "the snapshot is confirmed")
+                for generation in (3, 4):
+                    running.control.take_out("rain", generation)
+                running.control.take_out("no such endpoint", 9)
+                running.control.publish(build([serving], generation=4))
+                await eventually(lambda: len(running.control.applied) == 2, "what came before is read")
+                client.writer.write(post())
+                assert (await client.response()).body == b"[1]", "an older word never undoes a newer snapshot"
+                asked = len(two.heard)
+                running.control.take_out("rain", 5)
+                running.control.publish(build([serving], generation=4))
+                await eventually(lambda: len(running.control.applied) == 3, "what came before is read")
+                for _ in range(5):
+                    client.writer.write(post())
+                    assert (await client.response()).body == b"[0]"
+                assert len(two.heard) == asked
+                assert 5 not in running.control.applied, "the snapshot is what is confirmed"
+                running.control.publish(build([serving], generation=6))
+                await eventually(lambda: 6 in running.control.applied, "the next snapshot is confirmed")
+                client.writer.write(post())
+                assert (await client.response()).body == b"[1]"
+                client.close()
+
+    _run(scenario)
+
+
 def test_a_request_whose_body_was_still_coming_is_decided_by_the_snapshot_in_force(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with (

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -108,6 +109,14 @@ def test_every_route_is_equal_to_the_pure_table(
         breaker_open=breaker_open,
     )
     assert route.decide(unit, context) == expected
+    # Taken out, it is what the next snapshot will say.
+    route.take_out()
+    gone = table(replace(chosen, tripped=True)).by_name["rain"]
+    gone.breaker_open = breaker_open
+    decision = route.decide(unit, context)
+    assert (decision.arm, decision.mirror) == (Arm.INCUMBENT, None)
+    if not breaker_open:
+        assert decision == gone.decide(unit, context)
 
 
 def test_decisions_are_handed_out_not_made() -> None:

@@ -15,6 +15,7 @@ from domain.routing import Mode, Upstream, Version
 from domain.snapshot import ShadowLimits, UnitKind, UnitSource
 from settings import file
 from settings.criteria import DriftGate, EvaluationGate, GateSettings, LatencyGate, MemoryGate
+from settings.drills import DrillSettings
 from settings.parse import parse, problems
 from settings.schema import (
     AccuracyGuard,
@@ -109,6 +110,7 @@ def test_the_example_of_the_contract_loads_whole() -> None:
                 drift=DriftGate(0.1),
             ),
             watch=86_400.0,
+            drills=DrillSettings(every="0 3 * * 1", environment="staging"),
         ),
     )
 
@@ -175,8 +177,8 @@ def test_a_server_is_named_with_its_token_and_environment(key: str) -> None:
     assert "flags.source is unleash" in problem.allowed
 
 
-def test_what_is_valid_but_not_acted_upon_is_listed_as_inert() -> None:
-    assert parse(DOCUMENT).inert == ("endpoints.rain.drills",)
+def test_nothing_in_the_example_is_inert() -> None:
+    assert parse(DOCUMENT).inert == ()
 
 
 def test_predictions_are_judged_by_their_noise_where_the_incumbent_is_asked_twice() -> None:

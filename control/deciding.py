@@ -20,6 +20,7 @@ from control.clock import Clock
 from control.keeper import Keeper
 from control.switchboard import Switchboard
 from domain.errors import PointsmanError, StateUnavailable
+from domain.routing import Arm, Reason
 from monitoring import labels
 from monitoring.labels import KeptLabel
 from monitoring.log.record import Mirrored, PredictionRecord
@@ -58,11 +59,14 @@ class DecisionDesk:
         if record is None:
             raise UnknownDecision(await self._missing(request_id))
         whole = await self._board.recorder.flush()
-        found, label, begins = await self._keeper.run(
+        live, label, begins = await self._keeper.run(
             lambda database: database.read(lambda on: _surroundings(on, record))
         )
-        notes = list(_notes(record, found, begins, whole))
-        return {**_shown(record, found), "label": _label(label), "notes": notes}
+        places = served(live, record.configuration, self._board.recorder.replica)
+        notes = _notes(record, places, begins, whole)
+        return {
+            **_shown(record, places), "events": live["events"], "label": _label(label), "notes": notes,
+        }  # fmt: skip
 
     async def _missing(self, request_id: str) -> str:
         """Why there is no record."""
@@ -106,8 +110,7 @@ def _surroundings(
     return live, labels.find(on, record.request_id, record.endpoint), store.first_time(on)
 
 
-def _shown(record: PredictionRecord, live: Mapping[str, object]) -> dict[str, object]:
-    places = _of_configuration(live, record.configuration)
+def _shown(record: PredictionRecord, places: list[dict[str, object]]) -> dict[str, object]:
     standing = places[0] if places else None
     return {
         "request_id": record.request_id,
@@ -134,15 +137,24 @@ def _shown(record: PredictionRecord, live: Mapping[str, object]) -> dict[str, ob
             for key in _STANDING
         },
         "bucket": BUCKETS,
-        "events": live["events"],
     }  # fmt: skip
 
 
-def _of_configuration(live: Mapping[str, object], digest: str) -> list[dict[str, object]]:
-    """The endpoint as gateways served it, that of the record's configuration first."""
+def served(live: Mapping[str, object], digest: str, replica: str) -> list[dict[str, object]]:
+    """The endpoint as gateways served it, the likeliest to have decided first.
+
+    That is one of the record's configuration; of these this gateway, whose log it is, then those that lived.
+    """
     held = live["endpoints"]
     found = [one for one in held if isinstance(one, dict)] if isinstance(held, list) else []
-    return sorted(found, key=lambda one: one.get("configuration") != digest)
+    return sorted(
+        found,
+        key=lambda one: (
+            one.get("configuration") != digest,
+            one.get("replica") != replica,
+            one.get("silent_since") is not None,
+        ),
+    )
 
 
 def _lineage(version: str, places: list[dict[str, object]]) -> object:
@@ -179,11 +191,10 @@ def _label(label: KeptLabel | None) -> dict[str, object] | None:
 
 
 def _notes(
-    record: PredictionRecord, live: Mapping[str, object], begins: int | None, whole: bool
+    record: PredictionRecord, places: list[dict[str, object]], begins: int | None, whole: bool
 ) -> list[str]:
-    """What is not known, and why."""
+    """What is not known, and why; and what the record alone does not tell."""
     found: list[str] = []
-    places = _of_configuration(live, record.configuration)
     if begins is None or micros(record.at) < begins:
         found.append("the audit chain begins later: what was live is not known")
     elif not places:
@@ -194,6 +205,13 @@ def _notes(
         found.append(f"no lineage of {record.version} was known then")
     if not whole:
         found.append("the audit chain cannot be written now, so that its last records may be missing")
+    if record.arm is Arm.INCUMBENT and record.reason == Reason.INSIDE_WEIGHT:
+        found.append(
+            "the candidate was to answer and the incumbent did: the candidate failed, or it was guarded and "
+            "did not agree"
+        )
+    if record.drill and (record.arm is Arm.CANDIDATE or record.mirrored is not None):
+        found.append("a drill was under way: what the candidate answered may be the drill's doing")
     if not record.predictions:
         found.append("the answer could not be read as a prediction")
     return found

@@ -22,6 +22,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TypeVar
 
 from sqlalchemy import Connection
@@ -39,7 +40,7 @@ from control.switchboard import Switchboard
 from domain.errors import PointsmanError, StaleRearm, StateUnavailable
 from domain.kill import Clearance
 from domain.ports import Lease
-from domain.routing import FULL_WEIGHT, Mode
+from domain.routing import FULL_WEIGHT, Arm, Mode
 from domain.snapshot import Drill, Fault
 from gates import drill, drills
 from gates.drill import Phase, Rehearsal, Trigger
@@ -62,6 +63,8 @@ LATE = 60.0
 """Seconds after its time for which a drill of another replica is left to that replica."""
 RETRY = 1.0
 """Seconds between two attempts to end a drill that could not be recorded."""
+PATIENCE = 5.0
+"""Seconds more for which a trip waits for the word of a worker that it has spoilt an answer."""
 MOST_LISTED = 200
 SCHEDULE = Identity("schedule", "")
 
@@ -116,7 +119,7 @@ class DrillDesk:
         self._clock = clock
         self._tasks = tasks
         self._replica = replica
-        self._open: dict[str, Rehearsal] = {}
+        self._open: dict[str, OpenDrill] = {}
         self._beginning: set[str] = set()
         self._looked = clock.wall()
         self._told_overdue: set[str] = set()
@@ -127,11 +130,15 @@ class DrillDesk:
         """End what an earlier life left, and keep the schedules, for ever."""
         resumed, looks = False, 0
         while True:
-            if resumed:
-                await self._look()
-                looks += 1
-            if looks % READ_EVERY == 0:
-                resumed = await self._resumed() or resumed
+            try:
+                if resumed:
+                    await self._look()
+                    looks += 1
+                if looks % READ_EVERY == 0:
+                    resumed = await self._resumed() or resumed
+            except Exception:
+                # A mistake of ours with one drill must not end the schedules of all.
+                log.exception("drills not looked at")
             await asyncio.sleep(LOOK)
 
     async def _resumed(self) -> bool:
@@ -148,14 +155,16 @@ class DrillDesk:
 
     async def _fail_interrupted(self) -> None:
         now = self._clock.wall()
+        mine = self._open.keys() | self._beginning  # before the reading: one may end while it goes on
         for one in await self._read(lambda on: drills.interrupted(on, self._replica, now - LATE)):
-            if one.endpoint in self._open or one.endpoint in self._beginning:
+            if one.endpoint in mine or one.endpoint in self._open or one.endpoint in self._beginning:
                 continue
             report: Report = {
                 **one.report, "state": Phase.FAILED.value, "passed": False,
                 "reason": "the control process ended in the middle of it",
+                "restored": self._switchboard.sharing.alone,
             }  # fmt: skip
-            await self._conclude(one.endpoint, report, None)
+            await self._conclude(one.endpoint, report)
 
     async def _look(self) -> None:
         now, before = self._clock.wall(), self._looked
@@ -264,9 +273,11 @@ class DrillDesk:
             self._demand_still(name, judge, settings, rehearsed)
         except (DrillRefused, StateUnavailable) as error:
             judge.aside = False
+            if (newer := board.judges.get(name)) is not None:
+                newer.aside = False  # a reload put it in the place of the other
             board.touch(name)
             failed = begun.step(Trigger.CALLED_OFF, str(error))
-            await self._conclude(name, failed.report(), None)
+            await self._conclude(name, failed.report())
             raise
         amount = rehearsed.latency if rehearsed.fault is Fault.LATENCY else rehearsed.noise
         staged = Drill(
@@ -276,7 +287,7 @@ class DrillDesk:
         stage = drill.staged(rehearsed, judge.stage)
         one = rehearsing.begin(board, name, staged, stage, self._clock)
         board.rehearsed(f"drill:{identity}")
-        self._open[name] = begun
+        self._open[name] = one
         self.last[name] = LastDrill(at, begun.report())
         note(log, logging.WARNING, "drill", endpoint=name, drill=identity, fault=rehearsed.fault.value)
         serves = rehearsed.served and stage.mode is Mode.CANARY
@@ -311,7 +322,7 @@ class DrillDesk:
     def reported(self, batch: Batch) -> None:
         """What a worker has to say of drills."""
         for report in batch.drills:
-            for one in self._switchboard.rehearsals.values():
+            for one in self._open.values():  # those that were called off included
                 one.reported(batch.session, report)
 
     # The drill itself.
@@ -324,13 +335,15 @@ class DrillDesk:
         sending = None if traffic is None else self._tasks.spawn(traffic.run(), f"requests of {name}")
         try:
             ended = await self._watched(one, begun)
+            if one.fallen is not None:
+                await self._reported(one)
             if ended.phase is not Phase.FAILED:
-                await asyncio.sleep(one.real.settings.timeout + UNDER_WAY)
                 ended = self._measured(one, ended)
                 if one.called_off is not None:
                     ended = ended.step(Trigger.CALLED_OFF, one.called_off)
                 else:
-                    ended = ended.judged(must_serve=serves)
+                    unasked = serves and self._requests(name)[2] == before[2]
+                    ended = ended.judged(unasked=unasked)
         finally:
             if sending is not None:
                 sending.cancel()
@@ -343,6 +356,12 @@ class DrillDesk:
             failed_requests=after[1] - before[1],
         )
         await self._end(one, ended)
+
+    async def _reported(self, one: OpenDrill) -> None:
+        """Wait until the workers have told of their last bad answers, and of one at least."""
+        await asyncio.sleep(one.real.settings.timeout + UNDER_WAY)
+        until = self._clock.monotonic() + PATIENCE
+        await self._until(one, lambda: one.answers.spoilt > 0, until)
 
     async def _watched(self, one: OpenDrill, begun: Rehearsal) -> Rehearsal:
         """The drill once all have confirmed, or failed for what came in between."""
@@ -393,23 +412,30 @@ class DrillDesk:
             evidence=breach.evidence,
         )  # fmt: skip
 
-    def _requests(self, name: str) -> tuple[int, int]:
-        """Requests of clients that were answered, and those answered with 5xx."""
+    def _requests(self, name: str) -> tuple[int, int, int]:
+        """Requests of clients: answered, answered with 5xx, and those that the candidate was asked for."""
         counted = self._switchboard.tallies.requests
-        mine = [(status, count) for (endpoint, _, _, status), count in counted.items() if endpoint == name]
+        mine = [(key[2], key[3], count) for key, count in counted.items() if key[0] == name]
         return (
-            sum(count for status, count in mine if status != "0"),
-            sum(count for status, count in mine if status.startswith("5")),
+            sum(count for _, status, count in mine if status != "0"),
+            sum(count for _, status, count in mine if status.startswith("5")),
+            sum(count for arm, _, count in mine if arm == Arm.CANDIDATE.value),
         )
 
     async def _end(self, one: OpenDrill, ended: Rehearsal) -> None:
-        name = ended.endpoint
-        one.over = True
-        if not self._switchboard.sharing.alone and one.fallen is not None:
+        name, board = ended.endpoint, self._switchboard
+        ended = self._measured(one, ended)
+        # Whatever the database does, the candidate answers as it is again, and is judged.
+        if board.rehearsals.get(name) is one:
+            rehearsing.end(board, name)
+        self._take_up(name)
+        if one.fallen is not None and not ended.is_own:
+            await self._keep_out(one)
+        if not board.sharing.alone and one.fallen is not None:
             ended = replace(ended, restored=False)
         while True:
             try:
-                await self._conclude(name, ended.report(), one)
+                await self._conclude(name, ended.report())
                 break
             except StateUnavailable as error:
                 note(log, logging.ERROR, "drill not ended", endpoint=name, drill=ended.id, reason=str(error))
@@ -419,8 +445,21 @@ class DrillDesk:
         if recovery is not None:
             self._switchboard.tallies.recovery_seconds.of(name, "drill").add(recovery)
 
-    async def _conclude(self, name: str, report: Report, one: OpenDrill | None) -> None:
-        """Keep the report, clear the kills that the fault caused, and put the trial back.
+    async def _keep_out(self, one: OpenDrill) -> None:
+        """No bad answer had gone out when the switch tripped: the candidate itself is bad, and stays out."""
+        board, fallen = self._switchboard, one.fallen
+        if fallen is None or fallen.kill.endpoint not in board.judges:
+            return
+        kill = fallen.kill
+        if kill.id in board.kill_state(kill.endpoint).cleared:
+            return  # by an operator, who has seen it
+        reason = f"{kill.reason} (a drill was under way, and had spoilt no answer yet)"
+        made = str(uuid.uuid4()), self._clock.wall()
+        # Durable before the drill's own kill is cleared.
+        await board.settle(board.trip(kill.endpoint, kill.actor, fallen.cause, reason, one.breach, made))
+
+    async def _conclude(self, name: str, report: Report) -> None:
+        """Keep the report, and clear the kills that the fault caused.
 
         Raises StateUnavailable: then nothing was changed, and it can be done again.
         """
@@ -439,11 +478,11 @@ class DrillDesk:
             return drills.end(on, report)
 
         first = await recorder.together(work, *events)
-        anew = clearance is not None and not board.sharing.alone
         if clearance is not None:
             board.cleared_drill(clearance)
-        if one is not None and board.rehearsals.get(name) is one:
-            rehearsing.end(board, name, anew=anew)
+            judge = board.trial(name)
+            if judge is not None and not board.sharing.alone:  # the other replicas have forgotten it too
+                judge.rearm(board.generations.last + 1)
         self._take_up(name)
         if first:
             self._told(name, report)
@@ -477,7 +516,7 @@ class DrillDesk:
 
     def _told(self, name: str, report: Report) -> None:
         state = str(report["state"])
-        began = self.last[name].began if name in self.last else self._clock.wall()
+        began = datetime.fromisoformat(str(report["began_at"])).timestamp()
         self.last[name] = LastDrill(began, report)
         self.outcomes[name, state] += 1
         level = logging.INFO if state == Phase.PASSED.value else logging.ERROR

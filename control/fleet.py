@@ -20,7 +20,7 @@ from control.lease import LeaseStore, SharedLease
 from control.log import note
 from control.shared_evidence import SharedEvidence
 from control.switchboard import Switchboard
-from domain.errors import StateUnavailable
+from domain.errors import StaleRearm, StateUnavailable
 from domain.kill import Clearance
 from killswitch.replication import Inventory, News
 from killswitch.stores.redis import Presence, said
@@ -92,6 +92,7 @@ class Fleet:
 
     Attributes:
         failure: why the shared state is out of reach, None when it is not.
+        deafness: why the others are heard by the rounds only, None when they are heard at once.
         failures: calls of it that failed.
         garbage: messages that were none of ours.
         replicas: who was there at the last round, this one included.
@@ -112,6 +113,7 @@ class Fleet:
     ) -> None:
         """`presence` is what this replica says of itself, given whether it leads; `draw` is in [0, 1)."""
         self.failure: str | None = "not reached yet"
+        self.deafness: str | None = None
         self.failures = 0
         self.garbage = 0
         self.replicas: tuple[Presence, ...] = ()
@@ -156,6 +158,10 @@ class Fleet:
             raise StateUnavailable(f"{NOT_NOW}: {error}; nothing was changed") from error
         try:
             await self._store.rearm(clearance)
+        except StaleRearm:
+            # A connection that broke before the answer came is replaced, and the script run once more.
+            if not await self._decided(clearance):
+                raise
         except StateUnavailable as error:
             self._lost(error)
             if not await self._decided(clearance):
@@ -214,11 +220,12 @@ class Fleet:
             try:
                 async with self._store.line(self.hear) as self._line:
                     self._heard_at = self._clock.monotonic()
+                    self._deaf(None)
                     self._wanted.set()
                     while self._clock.monotonic() - self._heard_at < DEAF:
                         await self._line.wait(ROUND)
             except StateUnavailable as error:
-                self._lost(error)
+                self._deaf(str(error))
             finally:
                 self._line = None
             await asyncio.sleep(ROUND * (0.1 + 0.4 * self._draw()))
@@ -257,6 +264,15 @@ class Fleet:
         if self.failure != str(error):
             note(log, logging.ERROR, "shared state out of reach", reason=str(error))
         self.failure = str(error)
+
+    def _deaf(self, reason: str | None) -> None:
+        """What the rounds find out is another matter: a server may answer them and refuse the line."""
+        self.failures += reason is not None
+        if reason is not None and reason != self.deafness:
+            note(log, logging.WARNING, "kills of others are heard by the rounds only", reason=reason)
+        elif reason is None and self.deafness is not None:
+            note(log, logging.INFO, "kills of others are heard at once")
+        self.deafness = reason
 
     @property
     def strangers(self) -> tuple[Presence, ...]:

@@ -153,6 +153,9 @@ class FollowDesk:
                 await self._configuration.refollow()
         except PointsmanError as error:
             note(log, logging.WARNING, "nothing is followed for now", reason=str(error))
+        except Exception:
+            # What was taken stays, and is looked at again.
+            log.exception("nothing is followed for now")
 
     def standing(self, name: str) -> Standing | None:
         """What endpoint `name` follows; None where it follows nothing."""
@@ -200,6 +203,8 @@ class FollowDesk:
         decision = following.decide(at, heard, following.demanded(endpoint), released)
         if decision.followed.standing != at.standing:
             await self._demand_ready(endpoint, at, decision.followed)
+            if self._released(endpoint.name, at) != released:
+                return self.problems.get(endpoint.name, "")  # tripped meanwhile: decided anew
             await self._change(kept, decision.followed, token, "follow.changed")
             return decision.problem
         if wanted.promote and released:
@@ -233,8 +238,10 @@ class FollowDesk:
         if found is None:
             return None
         its = version_digest(settings.candidate, settings.path)
-        done = found.phase is Phase.DONE and found.candidate_digest == its
-        return candidate if done else ""
+        if found.phase is not Phase.DONE or found.candidate_digest != its:
+            return ""
+        # Its roll-back is the next step: nothing rests on a release that is about to be undone.
+        return None if self._releases.unsettled(found) else candidate
 
     async def _demand_ready(self, endpoint: EndpointSettings, at: Followed, to: Followed) -> None:
         """Raises GateError unless the servers of every version that is new answer."""
@@ -284,8 +291,11 @@ class FollowDesk:
                 f"version {number} is released, but alias {wanted.incumbent} names version {heard.incumbent}"
                 ", which is not the incumbent: it is left alone"
             )
+        aliases = await self._open()
+        if self._lease.held() != token or self._releases.unsettled(found):
+            return ""
         # The alias first: it is the same when it is moved twice, and what was kept would not move it again.
-        await (await self._open()).name(wanted.model, wanted.incumbent, number)
+        await aliases.name(wanted.model, wanted.incumbent, number)
         reason = f"release {found.id} is done: alias {wanted.incumbent} names version {number}"
         kept = self.known.get(endpoint.name)
         await self._change(kept, replace(at, promoted=found.id, reason=reason), token, "follow.promoted")

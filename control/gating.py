@@ -102,7 +102,7 @@ class GateDesk:
         self._busy.add(name)
         try:
             document = await self._execute(name)
-            found = tuple(restored(one) for one in _list(document, "results"))
+            found = _results(name, document)
             detail = str(document.get("detail", ""))
             verdict = worst(found) if found else Verdict.ERROR
             run = str(uuid.uuid4())
@@ -200,18 +200,31 @@ def _followed(standing: Standing | None) -> tuple[str, ...]:
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """Let it end what it has started, which the end of its input asks for; then end it."""
+    """Let it end what it has started, which the end of its input asks for; then end it.
+
+    Whoever is cancelled meanwhile is in a hurry: it is killed at once, and waited for all the same, for a
+    process that nobody waits for stays open.
+    """
     if process.stdin is not None:
         process.stdin.close()
-    with suppress(TimeoutError):
-        async with asyncio.timeout(GRACE):
-            await process.wait()
-            return
-    with suppress(ProcessLookupError):  # it has just ended
-        os.killpg(process.pid, signal.SIGKILL)
-    with suppress(TimeoutError):  # it counts as ended when its pipes are, which nobody reads any more
-        async with asyncio.timeout(GRACE):
-            await process.wait()
+    clock, hurried, killed = asyncio.get_running_loop().time, None, False
+    until = clock() + GRACE
+    while True:
+        try:
+            async with asyncio.timeout_at(until):
+                await process.wait()
+            break
+        except TimeoutError:
+            if killed:  # whatever left its group holds its pipes open
+                break
+        except asyncio.CancelledError as error:
+            hurried = error
+        if not killed:
+            with suppress(ProcessLookupError):  # it has just ended
+                os.killpg(process.pid, signal.SIGKILL)
+            killed, until = True, clock() + GRACE
+    if hurried is not None:
+        raise hurried
 
 
 def _missing(endpoint: EndpointSettings, found: Sequence[GateResult]) -> str:
@@ -220,6 +233,10 @@ def _missing(endpoint: EndpointSettings, found: Sequence[GateResult]) -> str:
     return ", ".join(gate.name for gate in gates_of(endpoint.gates) if gate.name not in executed)
 
 
-def _list(document: Mapping[str, object], key: str) -> list[dict[str, object]]:
-    found = document.get(key)
-    return found if isinstance(found, list) else []
+def _results(name: str, document: Mapping[str, object]) -> tuple[GateResult, ...]:
+    """The results in what a run answered. Raises GateError when one cannot be read."""
+    found = document.get("results")
+    try:
+        return tuple(map(restored, found if isinstance(found, list) else []))
+    except ValueError as error:
+        raise GateError(f"executing the gates of {name} gave what is no result: {error}") from error

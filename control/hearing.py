@@ -127,8 +127,6 @@ class Hearing:
                 reason=message.reason,
             )
             return
-        if rehearsal is not None and rehearsal.over:
-            return  # by the drill's own answers, which came late
         judge.breakers[worker] = message.reason
         if not board.tripped(message.endpoint):
             actor = f"breaker:worker-{worker}"
@@ -237,6 +235,8 @@ class Hearing:
             return
         breach = judge.take(entry)
         if breach is not None and not board.tripped(name):
+            if made is None and name in board.rehearsals:
+                made = str(uuid.uuid4()), self._clock.wall()  # evidence of the real trial: no drill's doing
             board.breached(name, breach, made)
 
     async def _judge(self, name: str, pairs: Sequence[Pair]) -> bool:
@@ -299,10 +299,11 @@ class Hearing:
             if judge is None:
                 return
             judge.accuracy.take(part)
-            if not board.tripped(name):
+            rehearsed = self.shared is None and name in board.rehearsals
+            if rehearsed or not board.tripped(name):
                 board.touch(name)
                 evidence = judge.read_labels(part)
-                if self.shared is None and name in board.rehearsals:
+                if rehearsed:
                     if evidence is not None:
                         judge.take(evidence)  # a breach is acted upon when the drill is over
                 elif self.shared is None:

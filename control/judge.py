@@ -275,8 +275,8 @@ class Judge:
         return due is not None
 
     def move(self, moved: Moved) -> bool:
-        """Take a step that the leader took; False when the release is elsewhere by now."""
-        if self.progress.stage != moved.before:
+        """Take a step that the leader took; False when the release is elsewhere, or has no such stage."""
+        if self.progress.stage != moved.before or not 0 <= moved.stage < len(self.settings.plan):
             return False
         self.progress = Progress(moved.stage, 0, moved.since)
         return True

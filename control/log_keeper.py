@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-import sqlite3
 import threading
 from collections import Counter, deque
 from collections.abc import Callable
@@ -297,6 +296,8 @@ class LogKeeper:
                 note(log, logging.INFO, "segments stay in SQLite: for Parquet pip install 'pointsman[log]'")
             except (StateUnavailable, OSError) as error:
                 log.error("the prediction log cannot be pruned: %s", error)
+            except Exception:  # this thread ends only with the process: without it the disk fills up
+                log.exception("looking after the prediction log failed")
 
     def _roll(self, writer: LogWriter, failed: dict[int, float]) -> None:
         for number in writer.to_roll():
@@ -306,7 +307,9 @@ class LogKeeper:
                 continue
             try:
                 rolling.roll(self._folder, number)
-            except (OSError, sqlite3.Error, msgspec.MsgspecError, ValueError) as error:
+            except ModuleNotFoundError:
+                raise
+            except Exception as error:  # whatever is in this one, the others are rolled, and all are pruned
                 self._unrolled += 1
                 failed[number] = self._monotonic() + ROLL_AGAIN
                 log.error("segment %d of the prediction log stays in SQLite for now: %s", number, error)

@@ -7,6 +7,7 @@ is a part of two sets that only grow (`killswitch.replication`), so nothing here
 from __future__ import annotations
 
 import logging
+import uuid
 from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING
@@ -51,12 +52,14 @@ class NewsDesk:
     def adopted(self, name: str) -> None:
         """The evidence of `name` was replaced by what all replicas have agreed on."""
         board = self._board
-        judge = board.judges[name]
+        judge = board.trials[name]
         board.touch(name)
         if board.tripped(name):
             return
         if judge.guards.breach is not None:
-            board.breached(name, judge.guards.breach)
+            # While a drill is under way this is none of its doing.
+            made = (str(uuid.uuid4()), self._clock.wall()) if name in board.rehearsals else None
+            board.breached(name, judge.guards.breach, made)
         elif board.snapshot.endpoint(name) != board.endpoint(judge.settings):
             board.publish()
 
@@ -65,7 +68,7 @@ class NewsDesk:
         board = self._board
         began = self._clock.monotonic()
         kill = board.kill_state(name).uncleared[0]
-        judge = board.judges[name]
+        judge = board.trials[name]
         board.take_out(name)
         generation = board.publish().generation
         judge.evidence_since = generation
@@ -82,7 +85,7 @@ class NewsDesk:
         if confirmed_at is not None:
             elapsed = max(0.0, self._clock.wall() - kill.at)
             board.tallies.fanout_seconds.of(kill.endpoint).add(elapsed)
-            judge, after = board.judges.get(kill.endpoint), max(0.0, confirmed_at - began)
+            judge, after = board.trial(kill.endpoint), max(0.0, confirmed_at - began)
             if judge is not None and judge.last_trip is not None and judge.last_trip.kill == kill.id:
                 judge.last_trip = judge.last_trip.confirmed(after)
         told: dict[str, object] = {

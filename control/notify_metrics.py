@@ -9,7 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from control.clock import Clock
-from control.notifying import Notifying
+from control.notifying import OUTCOMES, Notifying
 from control.switchboard import Switchboard
 
 _RECEIVER = ("receiver",)
@@ -29,12 +29,15 @@ class NotifyMetrics(Collector):
         ended = CounterMetricFamily(
             "pointsman_notifications", "Notifications by how they ended.", labels=("receiver", "outcome")
         )
-        for (receiver, outcome), count in sorted(told.outcomes.items()):
+        # All of them from the start: of a sample that was not there before, nobody sees the first increase.
+        names = [one.name for one in self._board.settings.notifications]
+        known = {(name, outcome): 0 for name in names for outcome in OUTCOMES} | told.outcomes
+        for (receiver, outcome), count in sorted(known.items()):
             ended.add_metric((receiver, outcome), count)
         failures = CounterMetricFamily(
             "pointsman_notification_failures", "Attempts to notify that failed.", labels=_RECEIVER
         )
-        for receiver, count in sorted(told.failures.items()):
+        for receiver, count in sorted((dict.fromkeys(names, 0) | told.failures).items()):
             failures.add_metric((receiver,), count)
         waiting = GaugeMetricFamily(
             "pointsman_notifications_waiting", "Notifications that are not delivered yet.", labels=_RECEIVER
@@ -43,7 +46,7 @@ class NotifyMetrics(Collector):
             "pointsman_notification_oldest_seconds", "Age of the oldest of them; 0: none waits.",
             labels=_RECEIVER,
         )  # fmt: skip
-        since: dict[str, float] = {one.name: 0.0 for one in self._board.settings.notifications}
+        since: dict[str, float] = dict.fromkeys(names, 0.0)
         counts: Counter[str] = Counter(since.keys())
         counts.subtract(since.keys())
         now = self._clock.wall()

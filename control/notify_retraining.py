@@ -32,19 +32,21 @@ class RetrainingWatch:
     async def run(self) -> None:
         """Look for ever."""
         while True:
-            self.look()
+            await self.look()
             await asyncio.sleep(PERIOD)
 
-    def look(self) -> None:
+    async def look(self) -> None:
         """Tell what has become bad since the last look."""
         if self._board.unreadable is not None:
             return
         if not self._leads():
             self._known.clear()  # whoever leads next tells what is bad then
             return
-        for name, judge in self._board.judges.items():
+        for name, judge in tuple(self._board.judges.items()):
             if judge.settings.retrain is not None and judge.settings.candidate is not None:
-                self._look_at(name, judge)
+                if self._board.judges.get(name) is judge:
+                    self._look_at(name, judge)
+                await asyncio.sleep(0)  # reports take milliseconds; a trip does not wait for all of them
 
     def _look_at(self, name: str, judge: Judge) -> None:
         trial = f"{judge.release} {judge.evidence_since}"

@@ -137,6 +137,8 @@ class Notifying:
         self._busy: set[Lane] = set()
         self._gates: dict[str, asyncio.Semaphore] = {}
         self._told = asyncio.Event()
+        self._keeping: asyncio.Task[frozenset[tuple[str, str]] | None] | None = None
+        self._tending: asyncio.Task[None] | None = None
         self._looked = -LOOK
         self._resumed = False
         self._tests = 0
@@ -250,12 +252,28 @@ class Notifying:
 
     async def _round(self) -> bool:
         """Whether the database could be written."""
-        kept = await self.flush()
-        if kept:
+        if not await self.flush():
+            return False
+        if self._tending is None or self._tending.done():
+            if not (self._trainings or self._due):
+                return True
+            self._tending = self._tasks.spawn(self._tend(), "tend notifications")
+        # Not waited for until it ends: while a disk hangs, the next trip is told all the same.
+        done, _ = await asyncio.wait({self._tending}, timeout=PATIENCE)
+        return bool(done)
+
+    @property
+    def _due(self) -> bool:
+        """Whether it is time for a look."""
+        return self._concerned and self._clock.monotonic() - self._looked >= LOOK
+
+    async def _tend(self) -> None:
+        try:
             await self._ask()
-        if kept and self._concerned and self._clock.monotonic() - self._looked >= LOOK:
-            await self._look()
-        return kept
+            if self._due:
+                await self._look()
+        except Exception:
+            log.exception("notifications not looked after")
 
     async def flush(self) -> bool:
         """Keep what was told and what was settled until now, and hand over what was told for delivery.
@@ -267,9 +285,14 @@ class Notifying:
         if not (told or settled):
             return True
         # Both stay where they are until they are kept: this may be cancelled, and the last flush goes on.
-        keeping = self._tasks.spawn(self._keep(told, settled), "keep notifications")
-        done, _ = await asyncio.wait({keeping}, timeout=PATIENCE)
-        new = keeping.result() if done else None
+        # One at a time: what piles up before a disk that hangs would stand before the next kill.
+        new = None
+        if self._keeping is not None:
+            await asyncio.wait({self._keeping}, timeout=PATIENCE)
+        if self._keeping is None or self._keeping.done():
+            self._keeping = self._tasks.spawn(self._keep(told, settled), "keep notifications")
+            done, _ = await asyncio.wait({self._keeping}, timeout=PATIENCE)
+            new = self._keeping.result() if done else None
         for entry, heard in told:
             self._unkept.popleft()
             if entry.key in new if new is not None else not heard:
@@ -298,6 +321,9 @@ class Notifying:
             return await self._write(keep)
         except StateUnavailable:
             return None  # counted and logged by the keeper
+        except Exception:
+            log.exception("notifications not kept")  # they are delivered all the same
+            return None
 
     async def _ask(self) -> None:
         """Claim the trainings that nobody has asked for in their period; the next look delivers them."""
@@ -412,6 +438,10 @@ class Notifying:
                 attempt = await self._attempt(entry)
             except UnknownReceiver:
                 return REMOVED
+            except Exception as error:
+                # A mistake of ours with one of them must not silence what waits behind it.
+                log.exception("notification not made")
+                attempt = Attempt(Fate.AGAIN, detail=f"it cannot be made: {type(error).__name__}")
             if attempt.fate is Fate.DELIVERED:
                 return DELIVERED
             self.failures[name] += 1

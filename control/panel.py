@@ -94,6 +94,8 @@ class Panel:
             found.append(f"every candidate is out: {self.switchboard.unreadable}")
         if fleet.failure is not None:
             found.append(f"nothing is shared with other replicas: {fleet.failure}")
+        elif fleet.deafness is not None:
+            found.append(f"kills of other replicas are heard up to a second late: {fleet.deafness}")
         found += [
             f"replica {one.replica} has another configuration of endpoints or flags"
             for one in fleet.strangers

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 from hashlib import sha256
+from http import HTTPStatus
 
 import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -70,7 +71,12 @@ class Refusals:
                 answer.extend(message.get("body", b""))
             await send(message)
 
-        await self._app(scope, heard, said)
+        try:
+            await self._app(scope, heard, said)
+        except Exception:
+            status = HTTPStatus.INTERNAL_SERVER_ERROR.value  # by whoever is around this, and logs what it was
+            self._record(scope, status, bytes(answer), asked.hexdigest() if long else "")
+            raise
         if status >= 400:
             self._record(scope, status, bytes(answer), asked.hexdigest() if long else "")
 

@@ -43,7 +43,6 @@ class OpenDrill:
         shared: whether the other replicas know; None where there are none.
         settled: the workers were asked, whatever they said.
         called_off: what else ended it.
-        over: what it causes from now on trips nothing.
         news: something of the above has changed.
     """
 
@@ -56,7 +55,6 @@ class OpenDrill:
     shared: bool | None = None
     settled: bool = False
     called_off: str | None = None
-    over: bool = False
     news: asyncio.Event = field(default_factory=asyncio.Event)
     _answers: dict[str, Answers] = field(default_factory=dict)
 
@@ -93,6 +91,7 @@ class OpenDrill:
             report.first if bad else None, report.last if bad else None,
             report.first_served if served else None, report.last_served if served else None,
         )  # fmt: skip
+        self.news.set()
 
     @property
     def answers(self) -> Answers:
@@ -143,26 +142,23 @@ def begin(board: Switchboard, name: str, drill: Drill, stage: Stage, clock: Cloc
     return one
 
 
-def end(board: Switchboard, name: str, *, anew: bool = False) -> None:
-    """Put the real trial back; `anew`: without its evidence, for the other replicas have forgotten it too.
-
-    Its caller publishes. One that has ended already stays so.
-    """
+def end(board: Switchboard, name: str) -> None:
+    """Put the real trial back. Its caller publishes. One that has ended already stays so."""
     one = board.rehearsals.pop(name, None)
     if one is None:
         return
     if board.judges.get(name) is one.judge:
         board.judges[name] = one.real
     one.real.aside = False
-    if anew:
-        one.real.rearm(board.generations.last + 1)
-    else:
-        one.real.evidence_since = board.generations.last + 1
+    one.real.evidence_since = board.generations.last + 1
     board.touch(name)
 
 
 def call_off(board: Switchboard, names: Iterable[str], why: str) -> None:
-    """End the drills of `names` for another reason than their own; the kills they caused stay for now."""
+    """End the drills of `names` for another reason than their own; the kills they caused stay for now.
+
+    Its caller publishes, before it waits for anything: until then the fault goes on, and nobody judges.
+    """
     for name in tuple(names):
         one = board.rehearsals.get(name)
         if one is not None:

@@ -132,6 +132,9 @@ class ReleaseDesk:
                         await self._look_safely(name, judge, known.get(name))
             except StateUnavailable:
                 return  # counted and logged by the keeper; nothing has changed
+            except Exception:
+                # Such as a release that a newer version wrote: what is served stays, and this goes on.
+                log.exception("releases not looked at")
 
     async def _look_safely(self, name: str, judge: Judge, found: Release | None) -> None:
         try:
@@ -169,7 +172,7 @@ class ReleaseDesk:
                 found = await self._take(*moved, token)
         elif found is not None and found.phase is Phase.APPROVING:
             await self._approved(found)
-        if found is not None:
+        if found is not None and self._switchboard.judges.get(name) is judge:
             self._apply(name, judge, found)
 
     async def _supersede(self, found: Release, settings: EndpointSettings, token: int) -> None:
@@ -331,7 +334,20 @@ class ReleaseDesk:
         Raises UnknownEndpoint, GateError and ReleaseRefused (it cannot be started, and why), AlreadyOpen, and
         StateUnavailable.
         """
-        settings = self._switchboard.judge(name).settings
+        async with self._turn:
+            found = (await self._read(releases.newest)).get(name)
+            judge, token = self._startable(name, who)
+            if found is not None and found.phase is Phase.DONE and _is_of(found, judge.settings):
+                raise ReleaseRefused(f"{found.candidate} is released already: name it as the incumbent")
+            opened = await self._open(judge.settings, token, who)
+            if self._switchboard.judges.get(name) is judge:
+                self._apply(name, judge, opened)
+            return opened
+
+    def _startable(self, name: str, who: Identity) -> tuple[Judge, int]:
+        """Whose release may be started by `who`, and the token to do so. Raises as `start`."""
+        judge = self._switchboard.judge(name)
+        settings = judge.settings
         demand_two(settings)
         if self._switchboard.rehearses(name):
             raise ReleaseRefused(f"a drill of {name} is under way: wait for its end")
@@ -347,13 +363,7 @@ class ReleaseDesk:
         token = self._lease.held()
         if token is None:
             raise ReleaseRefused("another replica leads: ask that one")
-        async with self._turn:
-            found = (await self._read(releases.newest)).get(name)
-            if found is not None and found.phase is Phase.DONE and _is_of(found, settings):
-                raise ReleaseRefused(f"{found.candidate} is released already: name it as the incumbent")
-            opened = await self._open(settings, token, who)
-            self._apply(name, self._switchboard.judge(name), opened)
-            return opened
+        return judge, token
 
     async def approve(self, name: str, reason: str, who: Identity) -> Release:
         """`who` approves the release whose id is `name`, which goes on by itself when everybody has.
@@ -385,9 +395,14 @@ class ReleaseDesk:
             if moved is None:
                 raise ReleaseRefused(f"the release has ended: it is {found.phase.value}")
             taken = await self._take(*moved, token, Identity(OPERATOR, ""))
-            if judge is not None:
+            if judge is not None and self._switchboard.judges.get(found.endpoint) is judge:
                 self._apply(found.endpoint, judge, taken)
             return taken
+
+    def unsettled(self, found: Release) -> bool:
+        """Whether its endpoint's switch says something that `found` has not heard of yet."""
+        name = found.endpoint
+        return self._switchboard.tripped(name) or release.missed(found, self._cleared(name))
 
     async def find(self, name: str) -> Release:
         """The release whose id is `name`. Raises UnknownRelease and StateUnavailable."""

@@ -12,6 +12,7 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Iterator
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -86,7 +87,11 @@ class Scraper(Collector):
         """Ask for ever."""
         try:
             while True:
-                await self.round()
+                try:
+                    await self.round()
+                except Exception:
+                    # Whatever one server's answer does to a library, the next round asks them all again.
+                    log.exception("model servers not asked")
                 await asyncio.sleep(PERIOD)
         finally:
             for client in self._clients.values():
@@ -163,6 +168,8 @@ class Scraper(Collector):
                 trust,
                 httpx.AsyncClient(
                     verify=context,
+                    # Kept for ever, and sent to the next server on the same host, if any were taken.
+                    cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
                     timeout=PATIENCE,
                     trust_env=False,
                     follow_redirects=False,

@@ -68,7 +68,7 @@ class Settling:
     def _confirmed(self, fallen: Fallen, after: float | None) -> None:
         board = self._board
         name = fallen.kill.endpoint
-        judge = board.judges.get(name)
+        judge = (board.judges if is_rehearsed(fallen.kill.id) else board.trials).get(name)
         if judge is not None and judge.last_trip is not None and judge.last_trip.kill == fallen.kill.id:
             if after is not None:
                 judge.last_trip = judge.last_trip.confirmed(after)

@@ -34,7 +34,7 @@ DEAF = 3.0
 
 
 class SharedEvidence:
-    """All logs of this gateway's endpoints. `garbage` counts entries that could not be read."""
+    """All logs of this gateway's endpoints."""
 
     def __init__(
         self,
@@ -47,7 +47,6 @@ class SharedEvidence:
         life: str,
     ) -> None:
         """`life` is unique for this process."""
-        self.garbage = 0
         self._store = store
         self._board = board
         self._lease = lease
@@ -104,6 +103,11 @@ class SharedEvidence:
             late = trial.asked_at is not None and now - trial.asked_at > PATIENCE
             if late and self._trials.goes_on(trial):
                 self._trials.part(trial, "no answer in time")
+
+    @property
+    def garbage(self) -> int:
+        """Entries that could not be read, or not be taken."""
+        return self._trials.garbage
 
     def kept(self, name: str) -> bytes:
         """What has to survive a restart."""
@@ -188,7 +192,7 @@ class SharedEvidence:
         try:
             sent = own or evidence_log.load(shown.entry)
         except ValueError:
-            self.garbage += 1
+            self._trials.garbage += 1
             return
         self._shown(trial, shown.epoch, shown.position, sent, shown.previous)
 

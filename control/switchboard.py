@@ -49,6 +49,8 @@ from settings import snapshot as snapshots
 from settings.schema import DRIVEN_BY_UNLEASH, EndpointSettings, Settings
 from shadow.tasks import Tasks
 
+NOT_READ = "the kept state is not read yet"
+
 NO_FLAGS = b'{"version":1,"features":[]}'
 """Exposes nobody."""
 
@@ -84,7 +86,7 @@ class Switchboard:
         Raises ConfigError when an endpoint's comparison or guards make no sense.
         """
         self.settings = settings
-        self.unreadable: str | None = "the kept state is not read yet"
+        self.unreadable: str | None = NOT_READ
         self.flags = NO_FLAGS
         self.generations = Generations()
         self.link = link
@@ -297,12 +299,16 @@ class Switchboard:
         first = not self.tripped(name)
         rehearsal = self.rehearsals.get(name)
         staged = None if made is not None or cause == OPERATOR else rehearsal
+        if rehearsal is not None and staged is None:
+            judge = rehearsal.real  # whose story it is
         unique, at = made or (str(uuid.uuid4()) if staged is None else staged.kill_id(), at)
         kill = Kill(unique, name, actor, reason, at, judge.candidate)
         self._copies[name], news = self.copy(name).killed(kill)
         self.take_out(name)
-        self.sharing.ring(name, news)
-        generation = self.publish().generation
+        try:
+            self.sharing.ring(name, news)
+        finally:  # whatever may be wrong with the way to the others
+            generation = self.publish().generation
         self.recorder.tripped(kill, cause, None if breach is None else numbers(breach))
         if first:
             judge.evidence_since = generation
@@ -322,9 +328,6 @@ class Switchboard:
 
     def breached(self, name: str, breach: GuardReport, made: tuple[str, float] | None = None) -> None:
         """A guard failed: take the candidate out; `made` as for `trip`."""
-        rehearsal = self.rehearsals.get(name)
-        if rehearsal is not None and rehearsal.over and made is None:
-            return  # its own answers, which came late
         guard = f"guard:{breach.guard}"
         fallen = self.trip(name, guard, guard, breach.sentence, breach, made)
         self._tasks.spawn(self.settle(fallen), f"trip of {name}")
@@ -447,7 +450,9 @@ class Switchboard:
         Nothing has changed when it raises ConfigError, or StateUnavailable: it could not be recorded.
         """
         async with self.changing:
-            rehearsing.call_off(self, self.rehearsals, "the configuration was changed")
+            if self.rehearsals:
+                rehearsing.call_off(self, self.rehearsals, "the configuration was changed")
+                self.publish()
             judges = {one.name: self._succeeding(one, references)[0] for one in settings.endpoints}
             await self._record_configuration(settings, judges)
             rehearsing.call_off(self, self.rehearsals, "the configuration was changed")

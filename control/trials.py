@@ -61,9 +61,13 @@ class _Kept(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Trials:
-    """The trials of this process, whose `life` is unique; `listener` takes what their logs say."""
+    """The trials of this process, whose `life` is unique; `listener` takes what their logs say.
+
+    `garbage` counts entries that could not be read, or not be taken.
+    """
 
     def __init__(self, board: Switchboard, listener: Listener, life: str) -> None:
+        self.garbage = 0
         self._board = board
         self._listener = listener
         self._life = life
@@ -134,7 +138,13 @@ class Trials:
             if one.place is not None:
                 at = one.entry.at if isinstance(one.entry, Evidence) else one.entry.since
                 made = _event(trial.name, *one.place), at
-            self._listener.applied(trial.name.endpoint, one.entry, made)
+            try:
+                self._listener.applied(trial.name.endpoint, one.entry, made)
+            except (ValueError, LookupError, ArithmeticError) as error:
+                # Of another release, or nobody's: it does the same at every replica, and others follow it.
+                self.garbage += 1
+                endpoint = trial.name.endpoint
+                note(log, logging.ERROR, "evidence does not fit", endpoint=endpoint, reason=str(error))
 
     def part(self, trial: Trial, reason: str) -> None:
         """Go on without the log, which does not answer."""

@@ -31,6 +31,8 @@ def main() -> int:
     parser.add_argument("endpoint")
     arguments = parser.parse_args()
     if arguments.bound:
+        # A shell's background processes, and all that they start, ignore it otherwise.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         threading.Thread(target=_end_with_input, name="parent", daemon=True).start()
     try:
         followed = None

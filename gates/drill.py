@@ -161,22 +161,30 @@ class Rehearsal:
             raise WrongStep(f"a drill that is {self.phase} takes no step by: {trigger}")
         return replace(self, phase=target, reason=reason or trigger.value)
 
-    def judged(self, *, must_serve: bool) -> Rehearsal:
+    @property
+    def is_own(self) -> bool:
+        """Whether the fault can be what tripped the switch: a bad answer had gone out before."""
+        first, breach = self.answers.first, self.breach
+        return first is not None and breach is not None and first <= breach
+
+    def judged(self, *, unasked: bool) -> Rehearsal:
         """The step after all answers are in: passed, or failed for what is missing.
 
-        `must_serve`: clients should have got bad answers.
+        `unasked`: clients were to be served by the candidate, and it served none.
         """
-        missing = self._missing(must_serve=must_serve)
+        missing = self._missing(unasked=unasked)
         if missing is not None:
             return self.step(Trigger.SHORT, missing)
         recovery = self.recovery or 0.0
         return self.step(Trigger.IN_TIME, f"recovered in {recovery * 1000:.0f} ms by {self.cause}")
 
-    def _missing(self, *, must_serve: bool) -> str | None:
+    def _missing(self, *, unasked: bool) -> str | None:
         recovery = self.recovery
         if self.answers.spoilt == 0 or recovery is None:
             return f"no answer was spoilt; {self.answers.left} could not be altered"
-        if must_serve and self.answers.served == 0:
+        if not self.is_own:
+            return "the switch tripped before the first bad answer: it was not the fault"
+        if unasked and self.answers.served == 0:
             return "no client got a spoilt answer: the flag exposes nobody, or nobody asked"
         if recovery > self.limit:
             return f"recovered in {recovery:.3f} s, which is more than the {self.limit:g} s allowed"

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import orjson
 from sqlalchemy import Connection, and_, func, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
 
 from domain.errors import PointsmanError
 from storage.tables import DRILLS
@@ -46,7 +47,10 @@ def begin(on: Connection, report: Mapping[str, object], began: float, ends: floa
         "replica": replica,
         "document": orjson.dumps(report),
     }
-    on.execute(insert(DRILLS), [row])
+    try:
+        on.execute(insert(DRILLS), [row])
+    except IntegrityError:  # by another replica, at the same time
+        raise DrillUnderWay(f"a drill of endpoint {endpoint} is under way: wait for its end") from None
 
 
 def end(on: Connection, report: Mapping[str, object]) -> bool:

@@ -8,7 +8,7 @@ take a step twice, or undo one (Kleppmann, "How to do distributed locking", 2016
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 
 import orjson
 from sqlalchemy import Connection, func, insert, select, update
@@ -16,6 +16,8 @@ from sqlalchemy import Connection, func, insert, select, update
 from domain.errors import PointsmanError
 from gates.release import Phase, Release, Trigger
 from storage.tables import RELEASE_STEPS, RELEASES
+
+_KNOWN = frozenset(one.name for one in fields(Release))
 
 
 class StaleStep(PointsmanError):  # noqa: N818 - named after what was refused
@@ -102,5 +104,6 @@ def _document(release: Release) -> dict[str, object]:
 
 
 def _release(document: bytes) -> Release:
-    found = orjson.loads(document)
+    # During an upgrade a newer version may say more of a release than is known here.
+    found = {key: value for key, value in orjson.loads(document).items() if key in _KNOWN}
     return Release(**{**found, "phase": Phase(found["phase"])})

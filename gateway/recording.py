@@ -19,7 +19,7 @@ from domain.routing import FULL_WEIGHT, Arm, Decision
 from gateway.guarded import GuardedExchange
 from gateway.head import ResponseHead
 from gateway.message import RequestMessage
-from gateway.records import Recorder
+from gateway.records import Recorder, RecordOutbox
 from gateway.service import ServedEndpoint, ServedVersion
 from shadow.pairing import PendingPair
 
@@ -53,8 +53,8 @@ class Waiting:
             other = other._replace(body=b"")
             size = self._size
         outbox = self._recorder.outbox
-        outbox.waiting.pop(id(self), None)
-        outbox.add(self._recorder, (*self._facts, other), size)
+        if outbox.waiting.pop(id(self), None) is not None:  # else it was given up, and left as it was
+            outbox.add(self._recorder, (*self._facts, other), size)
 
     def give_up(self) -> None:
         """It will not end in this worker's time."""
@@ -84,7 +84,7 @@ def _text(value: bytes | None) -> str | None:
 class RecordedExchange(GuardedExchange):
     """Any exchange that is recorded; a guarded one only where its endpoint is guarded."""
 
-    __slots__ = ("_answer", "_long", "_parts", "_started")
+    __slots__ = ("_answer", "_long", "_outbox", "_parts", "_started")
 
     def __init__(
         self, client: ClientConnection, worker: Worker, service: ServedEndpoint, message: RequestMessage,
@@ -93,6 +93,7 @@ class RecordedExchange(GuardedExchange):
         super().__init__(client, worker, service, message, began)
         self._answer: bytes | None = b""
         self._parts: list[bytes] | None = None
+        self._outbox: RecordOutbox | None = None
         self._long = 0
         self._started = worker.wall()
 
@@ -109,18 +110,23 @@ class RecordedExchange(GuardedExchange):
         super().answered(head, body)
 
     def begun(self, head: ResponseHead, *, until_close: bool) -> None:
-        self._parts = []
+        recorder = self._service.recorder
+        if recorder is not None:
+            self._parts = []
+            self._outbox = recorder.outbox
         super().begun(head, until_close=until_close)
 
     def piece(self, data: bytes) -> None:
         parts = self._parts
-        if parts is not None:
-            self._long += len(data)
-            if self._long > LONGEST:
-                self._parts = None
-                self._answer = None
-            else:
+        outbox = self._outbox
+        if parts is not None and outbox is not None:
+            size = len(data)
+            if self._long + size <= LONGEST and outbox.hold(size):
+                self._long += size
                 parts.append(data)
+            else:
+                self._let_go()
+                self._answer = None
         super().piece(data)
 
     def ended(self) -> None:
@@ -128,6 +134,13 @@ class RecordedExchange(GuardedExchange):
         if parts is not None:
             self._answer = b"".join(parts)
         super().ended()
+
+    def _let_go(self) -> None:
+        """Of what was kept of an answer that comes in pieces."""
+        if self._outbox is not None:
+            self._outbox.let_go(self._long)
+        self._parts = self._outbox = None
+        self._long = 0
 
     def _serve(self, version: ServedVersion, head: ResponseHead, body: bytes) -> None:
         self._answer = body if len(body) <= LONGEST else None
@@ -142,6 +155,7 @@ class RecordedExchange(GuardedExchange):
             worker = self._host
             if recorder.share >= FULL_WEIGHT or worker.sampler.sampled(recorder.share):
                 self._record(recorder, decision, status, now)
+        self._let_go()
         super()._settle(status, now)
 
     def _record(self, recorder: Recorder, decision: Decision, status: int, now: float) -> None:
@@ -163,8 +177,8 @@ class RecordedExchange(GuardedExchange):
             recorder.outbox.add(recorder, (*entry, None), size)
             return
         waiting = Waiting(recorder, entry, size, version.arm)
+        recorder.outbox.waiting[id(waiting)] = waiting
         if pending.seen(version.arm.other) is not None:
             waiting.paired(pending)
         else:
-            recorder.outbox.waiting[id(waiting)] = waiting
             pending.record = waiting

@@ -15,6 +15,8 @@ from monitoring.log.wire import Context, Dropped, Records, Section, frame
 
 MOST_BYTES = 64 * 1024 * 1024
 """Of everything that is not acknowledged."""
+MOST_STREAMED = 16 * 1024 * 1024
+"""Of answers that are still coming in pieces; of one that goes beyond, the record has no answer."""
 RESERVED = 8 * 1024 * 1024
 """Of these, for endpoints whose records are required."""
 MOST_ON_THE_WAY = 64
@@ -24,7 +26,7 @@ MOST_IN_BATCH = 2 * 1024 * 1024
 LATE = 5.0
 """Seconds without any acknowledgement of what waits, or without a connection, after which nothing is sure."""
 FACTS_SIZE = 400
-"""Bytes that a record takes beside its bodies, roughly."""
+"""Bytes that a record takes beside its bodies and the texts that clients chose, roughly."""
 
 FULL = "full"
 
@@ -78,7 +80,7 @@ class RecordOutbox:
 
     __slots__ = (
         "_dropped", "_filled", "_last_heard", "_most", "_on_the_way", "_sequence",
-        "_session", "_size", "refuses", "waiting",
+        "_session", "_size", "_streamed", "refuses", "waiting",
     )  # fmt: skip
 
     def __init__(self, session: str, now: float, most: int = MOST_BYTES) -> None:
@@ -87,6 +89,7 @@ class RecordOutbox:
         self._session = session
         self._most = most
         self._size = 0
+        self._streamed = 0
         self._sequence = 0
         self._filled: list[Recorder] = []
         self._on_the_way: deque[tuple[int, int, bytes]] = deque()
@@ -113,7 +116,7 @@ class RecordOutbox:
 
     def add(self, recorder: Recorder, entry: tuple[object, ...], size: int) -> None:
         """Keep what a record is made of; `size` bytes of bodies."""
-        size += FACTS_SIZE
+        size += FACTS_SIZE + _texts(entry)
         if not recorder.required and self._size + size > self._most - RESERVED:
             key = recorder.context.endpoint, FULL
             self._dropped[key] = self._dropped.get(key, 0) + 1
@@ -125,6 +128,22 @@ class RecordOutbox:
         entries.append(entry)
         if self._size > self._most - RESERVED // 2:
             self.refuses = True
+
+    def hold(self, size: int) -> bool:
+        """Room for `size` more bytes of an answer that is still coming? Then they are taken."""
+        if self._streamed + size > MOST_STREAMED:
+            return False
+        self._streamed += size
+        return True
+
+    def let_go(self, size: int) -> None:
+        """`size` bytes of an answer that was still coming are not held any more."""
+        self._streamed -= size
+
+    @property
+    def streamed(self) -> int:
+        """Bytes of answers that are still coming."""
+        return self._streamed
 
     def look(self, now: float, *, connected: bool) -> None:
         """Judge whether records can be kept: to be called often."""
@@ -180,11 +199,26 @@ class RecordOutbox:
 def _size(entry: tuple[object, ...]) -> int:
     """What `add` was told of it."""
     request, answer, other = entry[7], entry[9], entry[12]
-    size = FACTS_SIZE
+    size = FACTS_SIZE + _texts(entry)
     if isinstance(request, bytes):
         size += len(request)
     if isinstance(answer, bytes):
         size += len(answer)
     if other is not None:
         size += len(other.body)  # type: ignore[attr-defined]
+    return size
+
+
+def _texts(entry: tuple[object, ...]) -> int:
+    """Bytes, roughly, of what stands in fields that a client may make as long as a head can be."""
+    unit, media, cohorts = entry[2], entry[8], entry[11]
+    size = 0
+    if unit:
+        size += len(unit)  # type: ignore[arg-type]
+    if media:
+        size += len(media)  # type: ignore[arg-type]
+    if cohorts:
+        for one in cohorts:  # type: ignore[attr-defined]
+            if one is not None:
+                size += len(one)
     return size

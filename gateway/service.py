@@ -155,9 +155,9 @@ def _breaker(endpoint: Endpoint, previous: ServedEndpoint | None) -> Breaker:
 
 
 class Services:
-    """What a worker serves from: one generation, swapped whole."""
+    """What a worker serves from: one generation, swapped whole. `rehearsed`: whose drill serves clients."""
 
-    __slots__ = ("by_name", "by_path", "generation", "interest")
+    __slots__ = ("by_name", "by_path", "generation", "interest", "rehearsed")
 
     def __init__(
         self,
@@ -174,6 +174,18 @@ class Services:
         }
         self.by_path = {service.endpoint.path.encode(): service for service in self.by_name.values()}
         self.interest = frozenset(self._interest())
+        self.rehearsed = tuple(
+            service
+            for service in self.by_name.values()
+            if service.endpoint.drill is not None and service.endpoint.drill.served
+        )
+
+    def end_drills(self, now: float) -> None:
+        """A candidate that a drill gave clients has none after its time, until a newer snapshot says so."""
+        for service in self.rehearsed:
+            drill = service.endpoint.drill
+            if drill is not None and now >= drill.until:
+                service.route.take_out()
 
     def _interest(self) -> list[bytes]:
         names: list[bytes] = []

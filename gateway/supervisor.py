@@ -28,7 +28,7 @@ from domain.errors import ConfigError
 from gateway import certificates, handover, sockets
 from gateway.boot import Boot, NewCertificates, ReopenLogs
 from gateway.certificates import Certificate
-from gateway.children import Child, Heir, Rhythm, end, start
+from gateway.children import LONGEST_PAUSE, Child, Heir, Rhythm, end, start
 from gateway.handover import Handover
 from gateway.log import log, report
 from gateway.resident import raise_descriptor_limit
@@ -152,13 +152,18 @@ class Supervisor:
         rhythm = Rhythm()
         while not self._stopping.is_set():
             rhythm.begun()
-            self._control = start(
-                [
-                    "-m", "control", "-c", str(self._config), "--fallback", str(self._good),
-                    "--link", self._link, "--log", self._log_socket, "--workers", str(len(self._workers)),
-                    *(["--kill"] if self._killing else []),
-                ]
-            )  # fmt: skip
+            try:
+                self._control = start(
+                    [
+                        "-m", "control", "-c", str(self._config), "--fallback", str(self._good),
+                        "--link", self._link, "--log", self._log_socket, "--workers", str(len(self._workers)),
+                        *(["--kill"] if self._killing else []),
+                    ]
+                )  # fmt: skip
+            except OSError as error:  # no room for a process now, which may have ended the one before, too
+                report("the control process cannot be started", error)
+                await asyncio.sleep(LONGEST_PAUSE)
+                continue
             asked, self._killing = self._killing, False
             began = time.monotonic()
             code = await self._control.wait()
@@ -175,13 +180,18 @@ class Supervisor:
                 await asyncio.sleep(LOOK)
                 continue
             rhythm.begun()
-            child = self._log = start(
-                [
-                    "-m", "control.recording", "--socket", self._log_socket, "--folder", log_settings.path,
-                    "--keep", repr(log_settings.keep), "--most", str(log_settings.most),
-                    "--roll", repr(log_settings.roll),
-                ]
-            )  # fmt: skip
+            try:
+                child = self._log = start(
+                    [
+                        "-m", "control.recording", "--socket", self._log_socket,
+                        "--folder", log_settings.path, "--keep", repr(log_settings.keep),
+                        "--most", str(log_settings.most), "--roll", repr(log_settings.roll),
+                    ]
+                )  # fmt: skip
+            except OSError as error:
+                report("the prediction log's process cannot be started", error)
+                await asyncio.sleep(LONGEST_PAUSE)
+                continue
             await child.tell(self._unit_key)
             ended = self._tasks.spawn(child.wait(), "prediction log's end")
             while not ended.done() and self._settings.log == log_settings:

@@ -344,6 +344,8 @@ class Worker:
         self._lag.observe(max(0.0, now - self._due))
         self._due = now + TICK
         self._pools.tick(now)
+        if self.services.rehearsed:
+            self.services.end_drills(now)
         self._link.ask()
         if self._record_link is not None:
             self._record_link.flush()

@@ -358,7 +358,7 @@ def load(dumped: bytes) -> Sent:
     """What `dump` gave. Raises ValueError when it is nothing of the kind."""
     try:
         wire = _wire.decode(dumped)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise ValueError(f"not an entry of an evidence log: {error}") from error
     if wire.moved is not None:
         return Sent(wire.sender, wire.number, Moved(*wire.moved))
@@ -375,7 +375,7 @@ def load_all(dumped: bytes) -> list[Sent]:
     """What `dump_all` gave. Raises ValueError when it is nothing of the kind."""
     try:
         return [load(one) for one in _wires.decode(dumped)]
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise ValueError(f"not entries of an evidence log: {error}") from error
 
 
@@ -388,6 +388,6 @@ def load_standing(dumped: bytes) -> Standing:
     """What `dump_standing` gave. Raises ValueError when it is nothing of the kind."""
     try:
         kept = _kept.decode(dumped)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise ValueError(f"not a checkpoint of an evidence log: {error}") from error
     return Standing(kept.index, kept.sent, kept.heard, kept.state)

@@ -8,6 +8,7 @@ Of several labels for one request the last one holds.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -40,7 +41,7 @@ def keep(on: Connection, labels: Sequence[KeptLabel], now: float) -> None:
     make = postgresql.insert if on.dialect.name == "postgresql" else sqlite.insert
     rows = {
         (one.request, one.endpoint): {
-            "request": one.request, "endpoint": one.endpoint, "label": orjson.dumps(one.label),
+            "request": one.request, "endpoint": one.endpoint, "label": _written(one.label),
             "at": one.at, "kept": now,
         }
         for one in labels
@@ -53,6 +54,13 @@ def keep(on: Connection, labels: Sequence[KeptLabel], now: float) -> None:
             set_={name: fresh.excluded[name] for name in ("label", "at", "kept")},
         )
         on.execute(again, held[start : start + AT_ONCE])
+
+
+def _written(label: object) -> bytes:
+    try:
+        return orjson.dumps(label)
+    except orjson.JSONEncodeError:  # an integer of more than 64 bits, which orjson reads and does not write
+        return json.dumps(label).encode()
 
 
 def find(on: Connection, request: str, endpoint: str) -> KeptLabel | None:

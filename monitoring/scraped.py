@@ -10,6 +10,7 @@ Format: https://prometheus.io/docs/instrumenting/exposition_formats/ (0.0.4).
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -69,7 +70,7 @@ def read(page: str, labels: Mapping[str, str], most: int = MOST_SAMPLES) -> Scra
             if own is None:
                 raise ValueError(f"line {number} has labels that cannot be read: {text[:_LONGEST]!r}")
             family = families.setdefault(_family(name, families), Family())
-            family.lines.append(f"{name}{{{ours}{own}}} {found[3]}")
+            family.lines.append(f"{name}{{{ours}{own}}} {_number(found[3])}")
     return _bounded({name: one for name, one in families.items() if one.lines}, most)
 
 
@@ -83,6 +84,14 @@ def page(scraped: Iterable[Scraped]) -> Iterator[str]:
     for name, family in together.items():
         lines = "\n".join(family.lines)
         yield f"# HELP {name} {family.text}\n# TYPE {name} {family.type}\n{lines}\n"
+
+
+def _number(text: str) -> str:
+    """`text` so that Prometheus reads it: one number that it refuses would cost it the whole page."""
+    value = float(text)
+    if math.isnan(value):
+        return "NaN"  # C writes -nan, too
+    return f"{value:+}".replace("inf", "Inf") if math.isinf(value) else text  # Go refuses 1e400
 
 
 def _describe(family: Family, kind: str, text: str) -> None:

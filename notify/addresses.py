@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
-_TRANSLATED = IPv6Network("64:ff9b::/96")
-"""RFC 6052: the last 32 bits are an IPv4 address."""
+_TRANSLATED = tuple(map(IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "::ffff:0:0:0/96", "::/96")))
+"""RFC 6052, RFC 8215, RFC 2765 and RFC 4291 section 2.5.5.1: the last 32 bits are an IPv4 address."""
 
-_METADATA = (ip_address("fd00:ec2::254"), ip_address("100.100.100.200"))
-"""Metadata services that are not link-local."""
+_METADATA = tuple(map(ip_address, ("fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "168.63.129.16")))
+"""Metadata services that are not link-local: AWS, Google, Alibaba; Azure, whose address is public."""
 
 
 class Forbidden(ValueError):  # noqa: N818 - named after what the address is
@@ -51,6 +51,6 @@ def _carried(address: IPv4Address | IPv6Address) -> tuple[IPv4Address, ...]:
     found = [address.ipv4_mapped, address.sixtofour]
     if address.teredo is not None:
         found += address.teredo
-    if address in _TRANSLATED:
+    if any(address in network for network in _TRANSLATED):
         found.append(IPv4Address(int(address) & 0xFFFFFFFF))
     return tuple(one for one in found if one is not None)

@@ -15,7 +15,10 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
 import orjson
@@ -32,6 +35,9 @@ CONNECT = 3.0
 LARGEST = 64 * 1024
 MOST_ADDRESSES = 3
 """Addresses of one name that are tried."""
+
+RESOLVERS = 4
+"""Threads that ask for names. A name may take longer than an attempt: no thread of others is taken for it."""
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
@@ -52,29 +58,24 @@ class Attempt:
     wait: float | None = None
 
 
-async def resolve(host: str, port: int) -> Sequence[str]:
-    """Every address of `host`. Raises OSError."""
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(address[0]) for *_, address in found))
-
-
 class Delivery:
     """Posts messages. `resolver` and `transport` are for tests."""
 
     def __init__(
         self,
-        resolver: Resolve = resolve,
+        resolver: Resolve | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         deadline: float = DEADLINE,
     ) -> None:
-        self._resolve = resolver
+        self._resolve = resolver or self._ask
+        self._resolvers = ThreadPoolExecutor(RESOLVERS, thread_name_prefix="resolve")
         self._deadline = deadline
         self._transport = transport
         self._client: httpx.AsyncClient | None = None
 
     async def close(self) -> None:
-        """Let the connections go."""
+        """Let the connections go. Nothing is posted afterwards."""
+        self._resolvers.shutdown(wait=False, cancel_futures=True)
         if self._client is not None:
             await self._client.aclose()
             self._client = None
@@ -108,7 +109,15 @@ class Delivery:
             return Attempt(Fate.AGAIN, error.status, str(error))
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return Attempt(Fate.AGAIN, detail=f"no answer: {type(error).__name__}")
+        except ValueError as error:  # such as a label of the name that is too long
+            return Attempt(Fate.AGAIN, detail=f"the URL cannot be used: {type(error).__name__}")
         return done
+
+    async def _ask(self, host: str, port: int) -> Sequence[str]:
+        """Every address of `host`. Raises OSError, and ValueError for what is no name."""
+        ask = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+        found = await asyncio.get_running_loop().run_in_executor(self._resolvers, ask)
+        return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
     async def _send(
         self, url: str, body: bytes, headers: dict[str, str], allow_private: bool
@@ -119,7 +128,7 @@ class Delivery:
         addresses = judged(await self._resolve(host, port), allow_private=allow_private)[:MOST_ADDRESSES]
         fields = {"user-agent": "pointsman", "accept-encoding": "identity", **headers,
                   "host": parts.netloc.decode("ascii")}  # fmt: skip
-        client = self._opened()
+        client = await self._opened()
         for last, address in enumerate(addresses, 1 - len(addresses)):
             request = client.build_request(
                 "POST", parts.copy_with(host=address), content=body, headers=fields,
@@ -153,9 +162,16 @@ class Delivery:
             raise _NoToken(f"the {login.key} of the login is none", answer.status_code)
         return token
 
-    def _opened(self) -> httpx.AsyncClient:
+    async def _opened(self) -> httpx.AsyncClient:
+        if self._client is not None:
+            return self._client
+        # Reading the authorities' certificates takes tens of milliseconds, often right after a trip.
+        context = await asyncio.to_thread(httpx.create_ssl_context, trust_env=False)
         if self._client is None:
             self._client = httpx.AsyncClient(
+                verify=context,
+                # What one receiver sets no other one is sent: they may share an address.
+                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
                 timeout=httpx.Timeout(self._deadline, connect=CONNECT),
                 follow_redirects=False,
                 trust_env=False,

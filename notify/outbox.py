@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Connection, delete, or_, select, update
+from sqlalchemy import Connection, delete, or_, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from notify.notice import Notice, decode, encode
@@ -25,6 +25,9 @@ RETENTION = 30 * 86_400.0
 """Seconds that what was settled is remembered, so that nothing is told again."""
 
 DELIVERED = "delivered"
+
+_LOCK = 0x6E6F7469636573
+"""The advisory lock of whoever writes several rows ("notices")."""
 
 
 class Entry(NamedTuple):
@@ -41,6 +44,7 @@ class Entry(NamedTuple):
 
 def keep(on: Connection, entries: Iterable[Entry], claimant: str, now: float) -> frozenset[tuple[str, str]]:
     """Keep those that are not known yet; answers the keys of the new ones, which `claimant` delivers."""
+    _take_turns(on)
     new = set()
     for entry in entries:
         row = {
@@ -58,6 +62,12 @@ def keep(on: Connection, entries: Iterable[Entry], claimant: str, now: float) ->
     return frozenset(new)
 
 
+def _take_turns(on: Connection) -> None:
+    """Two that keep the same rows in another order would wait for each other: PostgreSQL ends one."""
+    if on.dialect.name == "postgresql":
+        on.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+
+
 def renew(on: Connection, claimant: str, now: float) -> None:
     """`claimant` lives."""
     on.execute(
@@ -69,6 +79,7 @@ def take_over(on: Connection, claimant: str, now: float, most: int) -> tuple[Ent
     """Claim what nobody delivers any more, oldest first, `most` at once; among them all that `claimant` has
     claimed before, in this life or an earlier one.
     """
+    _take_turns(on)
     void = or_(NOTICES.c.claimed < now - STALE, NOTICES.c.claimed > now + STALE)
     query = (
         select(NOTICES.c.position, NOTICES.c.receiver, NOTICES.c.claimed, NOTICES.c.document)

@@ -55,7 +55,7 @@ def retry_after(field: str | None, now: float) -> float | None:
         return min(float(field), LONGEST_WAIT)
     try:
         at = parsedate_to_datetime(field)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if at.tzinfo is None:
         at = at.replace(tzinfo=UTC)

@@ -81,6 +81,8 @@ def version_of(endpoint: EndpointSettings, number: str) -> Version:
     followed = endpoint.follow
     if followed is None or not NUMBER.fullmatch(number):
         raise ValueError(f"{number[:80]!r} is no version that can be followed")
+    if "." in number and any("{version}" in _host(one) for one in followed.urls):
+        raise ValueError(f"{number!r} would name a host of another domain, for {{version}} stands in a host")
     incumbent = endpoint.incumbent
     treated = incumbent.upstreams[0].policy
     found = [upstream(filled(one, followed.model, number)) for one in followed.urls]
@@ -114,10 +116,10 @@ def _placed(
     endpoint: EndpointSettings, standing: Standing | None, base: Mapping[str, str]
 ) -> EndpointSettings:
     followed = endpoint.follow
-    if followed is None or standing is None or standing.model != followed.model:
+    if followed is None or standing is None:
         return endpoint
-    if standing.base != base.get(endpoint.name):
-        standing = standing._replace(incumbent="")
+    if (standing.model, standing.base) != (followed.model, base.get(endpoint.name)):
+        return endpoint
     try:
         if standing.incumbent and not is_incumbent(endpoint, standing.incumbent):
             endpoint = replace(
@@ -156,6 +158,11 @@ def _check(part: Section, urls: tuple[str, ...], path: str | None, version: str)
                 part.refuse("urls", one, said)
     if "{version}" not in version:
         part.refuse("version", version, "{version} has to stand in it: else all versions have one name")
+
+
+def _host(template: str) -> str:
+    """The part of a URL's template that says which server it is."""
+    return template.partition("://")[2].partition("/")[0]
 
 
 def _model(value: object) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import msgspec
 
@@ -26,6 +27,11 @@ SHOWN = 10
 """Seconds that a replica is shown after its last word."""
 
 REMEMBERED = 3600
+
+LAST_TIME = 253_402_300_799.0
+"""The end of the year 9999. Later times cannot be shown, and no clock of ours tells them."""
+
+T = TypeVar("T")
 
 
 class Presence(msgspec.Struct, frozen=True):
@@ -57,10 +63,11 @@ class Said(msgspec.Struct, frozen=True):
 
 def said(message: bytes) -> Said | None:
     """The message, None when it is nothing of ours: anybody can publish."""
-    try:
-        return msgspec.json.decode(message, type=Said)
-    except msgspec.DecodeError:
+    words = _read(message, Said)
+    if words is None:
         return None
+    times = [one.at for one in words.kills] + [one.at for one in words.clearances]
+    return words if all(map(_is_time, times)) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,28 +190,32 @@ def _text(value: bytes) -> str:
 
 
 def _kill(endpoint: str, name: str, value: bytes) -> Kill:
-    try:
-        found = msgspec.json.decode(value, type=Kill)
-    except msgspec.DecodeError:
-        found = None
-    if found is None or found.id != name or found.endpoint != endpoint:
+    found = _read(value, Kill)
+    if found is None or found.id != name or found.endpoint != endpoint or not _is_time(found.at):
         return Kill(name, endpoint, "unreadable", UNREADABLE, 0.0, "")
     return found
 
 
 def _clearance(endpoint: str, name: str, value: bytes) -> Clearance | None:
-    try:
-        found = msgspec.json.decode(value, type=Clearance)
-    except msgspec.DecodeError:
+    found = _read(value, Clearance)
+    if found is None or name not in found.ids or found.endpoint != endpoint or not _is_time(found.at):
         return None
-    return found if name in found.ids and found.endpoint == endpoint else None
+    return found
 
 
 def _present(answers: Iterable[bytes]) -> list[Presence]:
-    found = []
-    for answer in answers:
-        try:
-            found.append(msgspec.json.decode(answer, type=Presence))
-        except msgspec.DecodeError:
-            continue  # somebody else's, or from a release that says other things of itself
-    return found
+    # What cannot be read is somebody else's, or from a release that says other things of itself.
+    read = (_read(answer, Presence) for answer in answers)
+    return [one for one in read if one is not None]
+
+
+def _read(text: bytes, kind: type[T]) -> T | None:
+    """None for what none of ours writes, which may be no UTF-8, or as deep as somebody likes."""
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _is_time(at: float) -> bool:
+    return 0.0 <= at <= LAST_TIME

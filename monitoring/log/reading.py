@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from domain.errors import StateUnavailable
 from monitoring.log import segments
 from monitoring.log.record import PredictionRecord
 
@@ -24,11 +25,21 @@ class LogReader:
         self._folder = folder
 
     def find(self, request_id: str) -> PredictionRecord | None:
-        """The newest record of the request called `request_id`; None when there is none."""
+        """The newest record of the request called `request_id`; None when there is none.
+
+        A segment that cannot be read hides only its own records.
+        """
+        unreadable: StateUnavailable | None = None
         for segment in segments.listed(self._folder, newest_first=True):
-            found = segment.find(request_id)
+            try:
+                found = segment.find(request_id)
+            except StateUnavailable as error:
+                unreadable = unreadable or error
+                continue
             if found is not None:
                 return found
+        if unreadable is not None:
+            raise unreadable
         return None
 
     def scan(self, endpoint: str, since: float, until: float) -> Iterator[pa.RecordBatch]:

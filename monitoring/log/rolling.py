@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import numpy as np
@@ -26,29 +26,41 @@ def roll(folder: Path, number: int) -> int:
 
     Raises OSError, sqlite3.Error and pyarrow's errors with nothing changed, and ImportError without pyarrow.
     """
+    source = named(folder, number, SQLITE)
+    target, ids = named(folder, number, PARQUET), named(folder, number, IDS)
+    drafts = [path.with_name(path.name + DRAFT) for path in (target, ids)]
+    try:
+        count = _write(source, *drafts)
+        for draft in drafts:
+            sync(draft)
+        os.replace(drafts[1], ids)
+        os.replace(drafts[0], target)
+    except BaseException:
+        for draft in drafts:  # on a disk that is full they would take the room that new records need
+            with suppress(OSError):
+                draft.unlink(missing_ok=True)
+        raise
+    sync(folder)
+    remove(folder, number, SQLITE)
+    return count
+
+
+def _write(source: Path, target: Path, ids: Path) -> int:
+    """Both drafts of what is in `source`; how many records that is."""
     import pyarrow.parquet as pq
 
     from monitoring.log.columns import SCHEMA, batch
 
-    source = named(folder, number, SQLITE)
-    target, ids = named(folder, number, PARQUET), named(folder, number, IDS)
-    drafts = [path.with_name(path.name + DRAFT) for path in (target, ids)]
     hashes: list[int] = []
     with closing(sqlite3.connect(source)) as connection:
         rows = connection.execute("SELECT record FROM records ORDER BY endpoint, at, number")
         with pq.ParquetWriter(
-            drafts[0], SCHEMA, compression="zstd", use_dictionary=_REPEATED, version="2.6"
+            target, SCHEMA, compression="zstd", use_dictionary=_REPEATED, version="2.6"
         ) as writer:
             for records in grouped(rows):
                 hashes += [hashed(record.request_id) for record in records]
                 writer.write_batch(batch(records))
-    segments.write_ids(drafts[1], np.array(hashes, dtype=np.uint64))
-    for draft in drafts:
-        sync(draft)
-    os.replace(drafts[1], ids)
-    os.replace(drafts[0], target)
-    sync(folder)
-    remove(folder, number, SQLITE)
+    segments.write_ids(ids, np.array(hashes, dtype=np.uint64))
     return len(hashes)
 
 

@@ -138,9 +138,9 @@ class SqliteSegment:
                 return self._rolled().find(request_id)
             with closing(connection):
                 row = connection.execute(query, (request_id,)).fetchone()
-        except sqlite3.Error as error:
-            raise self._unreadable(error) from error
-        return None if row is None else decoded(row[0])
+            return None if row is None else decoded(row[0])
+        except (sqlite3.Error, msgspec.MsgspecError) as error:
+            raise _unreadable(self.path, error) from error
 
     def scan(self, endpoint: str, since: float, until: float) -> Iterator[pa.RecordBatch]:
         """See Segment."""
@@ -155,8 +155,8 @@ class SqliteSegment:
                 rows = connection.execute(query, (endpoint, since, until))
                 for records in grouped(rows):
                     yield columns.batch(records)
-        except sqlite3.Error as error:
-            raise self._unreadable(error) from error
+        except (sqlite3.Error, msgspec.MsgspecError) as error:
+            raise _unreadable(self.path, error) from error
 
     def _opened(self) -> sqlite3.Connection | None:
         """None when it has become Parquet, or was removed, since it was listed."""
@@ -178,9 +178,6 @@ class SqliteSegment:
     def _rolled(self) -> ParquetSegment:
         return ParquetSegment(self._folder, self.number)
 
-    def _unreadable(self, error: Exception) -> StateUnavailable:
-        return StateUnavailable(f"the prediction log's {self.path.name} cannot be read: {error}")
-
 
 class ParquetSegment:
     """A segment that has become Parquet."""
@@ -199,6 +196,8 @@ class ParquetSegment:
             found = [record for record in self._read(rows) if record.request_id == request_id]
         except FileNotFoundError:  # pruned meanwhile
             return None
+        except OSError as error:  # which Arrow raises for damage as well
+            raise _unreadable(self.path, error) from error
         return max(found, key=lambda record: record.at, default=None)
 
     def scan(self, endpoint: str, since: float, until: float) -> Iterator[pa.RecordBatch]:
@@ -223,6 +222,8 @@ class ParquetSegment:
                     yield from (one for one in table.filter(wanted).to_batches() if one.num_rows)
         except FileNotFoundError:  # pruned meanwhile
             return
+        except (OSError, pa.ArrowException) as error:
+            raise _unreadable(self.path, error) from error
 
     def _rows(self, request_id: str) -> list[int]:
         """The rows that may be that request's."""
@@ -249,15 +250,20 @@ class ParquetSegment:
 
     def _read(self, rows: list[int]) -> list[PredictionRecord]:
         columns = _columns()
+        import pyarrow as pa
+
         found: list[PredictionRecord] = []
-        with self._file() as file:
-            before = 0
-            for group in range(file.num_row_groups):
-                size = file.metadata.row_group(group).num_rows
-                places = [row - before for row in rows if before <= row < before + size]
-                if places:
-                    found += columns.records(file.read_row_group(group).take(places))
-                before += size
+        try:
+            with self._file() as file:
+                before = 0
+                for group in range(file.num_row_groups):
+                    size = file.metadata.row_group(group).num_rows
+                    places = [row - before for row in rows if before <= row < before + size]
+                    if places:
+                        found += columns.records(file.read_row_group(group).take(places))
+                    before += size
+        except pa.ArrowException as error:
+            raise _unreadable(self.path, error) from error
         return found
 
     def _file(self) -> pa.parquet.ParquetFile:
@@ -268,8 +274,11 @@ class ParquetSegment:
         try:
             return pq.ParquetFile(self.path)
         except pa.ArrowException as error:
-            reason = f"the prediction log's {self.path.name} cannot be read: {error}"
-            raise StateUnavailable(reason) from error
+            raise _unreadable(self.path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> StateUnavailable:
+    return StateUnavailable(f"the prediction log's {path.name} cannot be read: {error}")
 
 
 def write_ids(path: Path, hashes: np.ndarray[tuple[int], np.dtype[np.uint64]]) -> None:

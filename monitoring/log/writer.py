@@ -4,9 +4,9 @@ What `keep` was given is on disk when it returns, once, however often it is give
 sender's session and sequence, which are committed together with its records, and go on into the next segment.
 It is one writer a folder, which a lock on the folder ensures; a second one is told so.
 
-A segment ends when it is `roll` seconds old or MOST_RECORDS long. Then it is rolled into Parquet elsewhere
-(`rolling.roll`, in another thread), where there is pyarrow; without it SQLite files stay as they are.
-Segments older than `keep` go, and the oldest while all together exceed `most` bytes.
+A segment ends when it is `roll` seconds old, or MOST_RECORDS or MOST_SIZE long. Then it is rolled into
+Parquet elsewhere (`rolling.roll`, in another thread), where there is pyarrow; without it SQLite files stay as
+they are. Segments older than `keep` go, and the oldest while all together exceed `most` bytes.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import os
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -28,6 +29,10 @@ from monitoring.log.segments import IDS, PARQUET, SQLITE, encoded, named
 
 MOST_RECORDS = 250_000
 """Records of one segment, so that rolling it takes seconds."""
+MOST_SIZE = 1024 * 1024 * 1024
+"""Bytes of the records of one segment …"""
+PARTS = 8
+"""… and at most such a part of all that is kept: the segment that is written is never removed."""
 MOST_SESSIONS = 10_000
 """Senders that are remembered; a worker is one for as long as it lives."""
 MOST_AGED_OUT = 4
@@ -42,6 +47,11 @@ CREATE TABLE IF NOT EXISTS records (
 CREATE INDEX IF NOT EXISTS records_by_request ON records (request_id);
 CREATE TABLE IF NOT EXISTS sequences (session TEXT PRIMARY KEY, sequence INTEGER NOT NULL) WITHOUT ROWID;
 """
+_LEARN = """
+INSERT INTO sequences VALUES (?, ?)
+ON CONFLICT (session) DO UPDATE SET sequence = max(sequence, excluded.sequence)
+"""
+_NO_TABLE = "no such table"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +88,7 @@ class LogWriter:
         self._number = 0
         self._began = now
         self._count = 0
+        self._size = 0
         self._lock = _locked(folder)
         try:
             self._clear()
@@ -137,6 +148,7 @@ class LogWriter:
         for session, sequence in seen.items():
             self._see(session, sequence)
         self._count += len(rows)
+        self._size += sum(len(row[3]) for row in rows)
         self.newest = newest
         return fresh
 
@@ -198,6 +210,8 @@ class LogWriter:
         """Go on with the newest segment, or begin the first. One that is damaged is set aside."""
         found = segments.numbers(self._folder)
         newest = max(found, default=0)
+        if SQLITE in found.get(newest - 1, ()):
+            self._recall(newest - 1)  # a crash may have come before the newest one knew the senders
         if SQLITE not in found.get(newest, ()):
             self._begin(newest + 1, now)
             return
@@ -209,6 +223,18 @@ class LogWriter:
             path = named(self._folder, newest, SQLITE)
             path.rename(path.with_name(path.name + ".damaged"))
             self._begin(newest + 1, now)
+
+    def _recall(self, number: int) -> None:
+        """Learn what an earlier segment knows of the senders; one that is damaged knows nothing."""
+        try:
+            with closing(sqlite3.connect(named(self._folder, number, SQLITE))) as connection:
+                for session, sequence in connection.execute("SELECT session, sequence FROM sequences"):
+                    self._see(session, sequence)
+        except sqlite3.OperationalError as error:
+            if _NO_TABLE not in str(error):
+                raise StateUnavailable(f"the prediction log cannot be opened: {error}") from error
+        except sqlite3.DatabaseError:
+            return  # its readers are told so
 
     def _begin(self, number: int, now: float) -> None:
         """A new segment that knows what the one before knew of the senders."""
@@ -229,25 +255,29 @@ class LogWriter:
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA wal_autocheckpoint = 4000")
             connection.executescript(f"BEGIN IMMEDIATE; {_TABLES}")
-            connection.executemany("INSERT OR REPLACE INTO sequences VALUES (?, ?)", self._seen.items())
+            connection.executemany(_LEARN, self._seen.items())
             connection.execute("COMMIT")
             sync(self._folder)
             count, oldest, newest = connection.execute(
                 "SELECT count(*), min(at), max(at) FROM records"
             ).fetchone()
+            size = path.stat().st_size
             for session, sequence in connection.execute("SELECT session, sequence FROM sequences"):
                 self._see(session, max(sequence, self._seen.get(session, 0)))
         except BaseException:
             connection.close()
             raise
         self._connection = connection
-        self._number, self._count = number, count
+        self._number, self._count, self._size = number, count, size
         self._began = now if oldest is None else min(now, oldest)
         self.newest = max(self.newest, newest or 0.0)
 
     def _ended(self, now: float) -> bool:
         self._began = min(self._began, now)  # the clock may have been put back
-        return self._count >= MOST_RECORDS or (self._count > 0 and now - self._began >= self._bounds.roll)
+        if not self._count:
+            return False
+        long = self._count >= MOST_RECORDS or self._size >= min(MOST_SIZE, self._bounds.most // PARTS)
+        return long or now - self._began >= self._bounds.roll
 
     def _see(self, session: str, sequence: int) -> None:
         self._seen[session] = sequence

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -57,6 +58,35 @@ def test_of_many_who_keep_the_same_at_once_one_delivers_it(database_url: str) ->
     for thread in threads:
         thread.join()
     assert sorted(new) == [0, 0, 0, 1]
+
+
+def test_two_who_keep_the_same_in_another_order_at_once_block_each_other_for_no_longer_than_that(
+    database_url: str,
+) -> None:
+    Database.open(database_url).close()
+    half = threading.Barrier(2)
+    new: list[int] = []
+
+    def keep(*entries: Entry) -> None:
+        def slowly() -> Iterator[Entry]:
+            for one in entries:
+                yield one
+                with suppress(threading.BrokenBarrierError):
+                    half.wait(1.0)
+
+        mine = Database.open(database_url)
+        try:
+            new.append(len(mine.write(lambda on: outbox.keep(on, slowly(), "a", 100.0))))
+        finally:
+            mine.close()
+
+    both = entry("k1"), entry("k2")
+    threads = [threading.Thread(target=keep, args=order) for order in (both, both[::-1])]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(new) == [0, 2]
 
 
 def test_a_claim_that_is_not_renewed_is_taken_over_and_one_that_is_is_not(database: Database) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 
+import orjson
 import pytest
+from sqlalchemy import update
 
 from domain.verdict import Verdict
 from gates import approved, followed, releases, results
@@ -17,6 +19,7 @@ from gates.releases import AlreadyOpen, StaleStep
 from gates.result import Binding, GateResult
 from settings.follow import Standing
 from storage.database import Database
+from storage.tables import RELEASES
 
 RELEASE = Release("r1", "rain", "rain-1", "rain-2", "i", "c", Phase.GATING, 0, 10.0, 10.0)
 SHADOW = replace(RELEASE, phase=Phase.SHADOW, since=20.5, steps=1, reason="every gate PASS")
@@ -78,6 +81,13 @@ def test_who_led_before_takes_no_step_any_more(database: Database) -> None:
     with pytest.raises(StaleStep, match="token 6"):
         database.write(lambda on: releases.take(on, late, Trigger.EVIDENCE, 6))
     assert database.read(lambda on: releases.find(on, "r1")) == SHADOW
+
+
+def test_what_a_newer_version_says_of_a_release_keeps_no_replica_from_reading_it(database: Database) -> None:
+    database.write(lambda on: releases.open_release(on, RELEASE, 1))
+    told = orjson.dumps({**asdict(RELEASE), "colour": "blue"})
+    database.write(lambda on: on.execute(update(RELEASES).values(document=told)))
+    assert database.read(releases.newest) == {"rain": RELEASE}
 
 
 def test_of_many_who_take_the_same_step_at_once_one_does(database_url: str) -> None:

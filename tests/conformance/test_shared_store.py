@@ -16,7 +16,7 @@ from domain.kill import Clearance, Kill
 from killswitch.evidence_log import Evidence, Sent, Standing
 from killswitch.increments import Increments
 from killswitch.replication import Inventory, News, Shared
-from killswitch.stores.redis import Presence, RedisStore, said
+from killswitch.stores.redis import UNREADABLE, Presence, RedisStore, said
 from killswitch.stores.redis_client import RedisClient
 from killswitch.stores.redis_log import LogName, RedisLog
 from settings.shared import RedisSettings
@@ -231,10 +231,14 @@ def test_replicas_say_that_they_are_there_and_go(tmp_path: Path) -> None:
     run("server", tmp_path, scenario)
 
 
-GARBAGE = [b"", b"{", b"null", b'{"id":"z"}', b"\xff\xfe", b"[" * 2000]
+GARBAGE = [
+    b"", b"{", b"null", b'{"id":"z"}', b"\xff\xfe", b"[" * 2000, b'{"more":' + b"[" * 200_000,
+    b'{"id":"\xff","endpoint":"rain"}',
+    b'{"id":"x","endpoint":"rain","actor":"o","reason":"r","at":1e300,"version":"v","ids":["a"]}',
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("garbage", GARBAGE)
+@pytest.mark.parametrize("garbage", GARBAGE, ids=range(len(GARBAGE)))
 def test_garbage_clears_nothing_and_an_unreadable_kill_is_a_kill(garbage: bytes, tmp_path: Path) -> None:
     async def scenario(client: RedisClient) -> None:
         store = RedisStore(client, "me")
@@ -244,7 +248,9 @@ def test_garbage_clears_nothing_and_an_unreadable_kill_is_a_kill(garbage: bytes,
         news = await store.fetched("rain", Inventory(frozenset("ax"), frozenset("a")))
         assert not news.clearances
         assert {one.id for one in news.kills} == {"a", "x"}
+        assert {one.reason for one in news.kills if one.id == "x"} == {UNREADABLE}
         assert (await store.inventories(["rain"]))["rain"].cleared == frozenset()
+        assert said(garbage) is None
 
     run("server", tmp_path, scenario)
 

@@ -88,6 +88,7 @@ endpoints:
       lineage: "models:/rain@champion"
       urls: ["https://one"]
       path: /one
+      metrics: /metrics
       balance: two_choices
       slow_start: 7s
       resolve: 7s
@@ -100,6 +101,7 @@ endpoints:
       lineage: "models:/rain/2"
       urls: ["https://two"]
       path: /two
+      metrics: /metrics
       balance: two_choices
       slow_start: 7s
       resolve: 7s

@@ -8,10 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+import pytest
 from sqlalchemy import Connection, select
 
+from control.sharing import Alone
 from domain.errors import StateUnavailable
 from domain.kill import Kill
+from killswitch.replication import News
 from killswitch.stores.database import DatabaseStore
 from storage.database import Database
 from storage.tables import CLEARANCES
@@ -131,7 +134,7 @@ def test_a_kill_with_a_dead_disk_is_applied_said_not_durable_and_kept_when_the_d
             disk.broken = True
             answer = (await control.client.post(KILL, json={"reason": "drill"})).json()
             assert answer["durable"] is False
-            assert worker.snapshot.endpoint("rain").tripped
+            await worker.until(lambda: worker.snapshot.endpoint("rain").tripped)
             ready = await control.client.get("/readyz")
             assert ready.status_code == 503
             assert "the disk is gone" in ready.json()["detail"]
@@ -143,6 +146,24 @@ def test_a_kill_with_a_dead_disk_is_applied_said_not_durable_and_kept_when_the_d
             await control.until(lambda: control.control.keeper.failure is None)
             await control.until(lambda: control.control.recorder.failure is None)
             assert (await control.client.get("/readyz")).status_code == 200
+            await worker.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_kill_that_cannot_be_told_to_the_others_is_in_the_snapshot_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ring(self: Alone, endpoint: str, news: News) -> None:
+        raise UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed")
+
+    async def scenario() -> None:
+        async with here(tmp_path) as control:
+            worker = await FakeWorker().connect(control.link)
+            assert not worker.snapshot.endpoint("rain").tripped
+            monkeypatch.setattr(Alone, "ring", ring)
+            assert (await control.client.post(KILL, json={"reason": "bad"})).status_code == 500
+            await worker.until(lambda: worker.snapshot.endpoint("rain").tripped)
             await worker.close()
 
     asyncio.run(scenario())
@@ -192,6 +213,8 @@ def test_a_rearm_is_durable_before_a_worker_hears_of_it_and_starts_from_shadow(t
             worker = await FakeWorker().connect(control.link)
             assert worker.snapshot.endpoint("rain").weight == 5000
             kill = (await control.client.post(KILL, json={"reason": "drill"})).json()["kill"]
+            # A kill is answered after a second, whether or not the worker has read its snapshot by then.
+            await worker.until(lambda: worker.snapshot.endpoint("rain").tripped)
             durable: list[bool] = []
             worker.on_publish = lambda snapshot: durable.append("clearance" in disk.written)
             answer = await control.client.post(REARM, json={"reason": "fixed", "kills": [kill]})
@@ -231,10 +254,11 @@ def test_a_kill_during_a_rearm_wins(tmp_path: Path) -> None:
             worker = await FakeWorker().connect(control.link)
             loop = asyncio.get_running_loop()
             await control.client.post(KILL, json={"reason": "one"})
+            await worker.until(lambda: worker.snapshot.endpoint("rain").tripped)
             tripped = len(worker.snapshots)
             disk.gate.clear()
             rearming = loop.create_task(control.client.post(REARM, json={"reason": "fixed"}))
-            await asyncio.sleep(0.05)
+            await control.until(control.control.switchboard.changing.locked)
             killing = loop.create_task(control.client.post(KILL, json={"reason": "two"}))
             await worker.until(lambda: len(worker.snapshots) > tripped)
             disk.gate.set()

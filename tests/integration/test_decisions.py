@@ -6,7 +6,8 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from domain.routing import Arm
+from control.deciding import served
+from domain.routing import Arm, Reason
 from monitoring.diagnosis.signals import Answer, Request
 from tests.support.control import Here
 from tests.support.decisions import Hand, configured, deciding, logged, reconfigured, record
@@ -93,6 +94,55 @@ def test_a_label_is_shown_with_its_decision_also_when_it_came_for_no_remembered_
             assert (await why(control, "r2"))["label"] is None
 
     asyncio.run(scenario())
+
+
+def test_a_label_of_any_size_is_kept_with_those_that_came_with_it(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        hand = Hand(NOON)
+        async with deciding(tmp_path, hand) as control:
+            logged(tmp_path, [record(1, request(NOON + 1)), record(2, request(NOON + 2))])
+            hand.at = NOON + 5
+            labels = [{"request_id": "r1", "label": 10**30}, {"request_id": "r2", "label": 1}]
+            answer = await control.client.post("/api/v1/labels", json=labels)
+            assert (answer.status_code, answer.json()["kept"]) == (200, True)
+            assert (await why(control, "r1"))["label"]["label"] == 1e30
+            assert (await why(control, "r2"))["label"]["label"] == 1
+
+    asyncio.run(scenario())
+
+
+def test_an_answer_that_is_not_its_arm_s_own_choice_or_doing_is_told_as_such(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        hand = Hand(NOON)
+        async with deciding(tmp_path, hand) as control:
+            inside = str(Reason.INSIDE_WEIGHT)
+            plain = request(NOON + 1)._replace(mirrored=None)
+            logged(
+                tmp_path,
+                [
+                    record(1, plain, reason=inside),
+                    record(2, request(NOON + 1), drill="d1"),
+                    record(3, plain, arm=Arm.CANDIDATE, reason=inside, drill="d1"),
+                    record(4, plain, drill="d1"),
+                ],
+            )
+            hand.at = NOON + 5
+            told = {}
+            for number in range(1, 5):
+                notes = " ".join((await why(control, f"r{number}"))["notes"])
+                told[number] = "the incumbent did" in notes, "the drill's doing" in notes
+            assert told == {1: (True, False), 2: (False, True), 3: (False, True), 4: (False, False)}
+
+    asyncio.run(scenario())
+
+
+def test_of_gateways_with_one_configuration_the_one_that_decided_is_told() -> None:
+    def place(replica: str, configuration: str = "c", silent: str | None = None) -> dict[str, object]:
+        return {"replica": replica, "configuration": configuration, "silent_since": silent}
+
+    places = [place("dead", silent="then"), place("here", "other"), place("there"), place("here")]
+    found = served({"endpoints": places}, "c", "here")
+    assert found == [places[3], places[2], places[0], places[1]]
 
 
 def test_each_way_of_having_no_record_has_an_answer_of_its_own(tmp_path: Path) -> None:

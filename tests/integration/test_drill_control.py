@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from control import drilling
 from domain.routing import Arm, Mode
 from domain.snapshot import Fault
 from settings.file import load
-from shadow.wire import BreakerOpened, DrillReport
+from shadow.wire import LATENCY_BOUNDS, BreakerOpened, DrillReport, RequestCounts
 from tests.support.control import FakeWorker, Here, batch, document, here, pair, write
 
 DRILLS = "/api/v1/drills"
@@ -51,6 +52,9 @@ class Rehearsing:
         told = DrillReport(self.rain.drill.id, count, 0, 0, now - 0.1, now, 0.0, 0.0)
         await self.feed(0.9, count, drills=[told])
         await self.worker.until(lambda: self.rain.tripped)
+
+    async def ended_yet(self, begun: dict[str, Any]) -> str:
+        return str((await self.control.client.get(f"{DRILLS}/{begun['id']}")).json()["state"])
 
     async def ended(self, begun: dict[str, Any]) -> dict[str, Any]:
         async with asyncio.timeout(30):
@@ -133,6 +137,77 @@ def test_an_operators_kill_during_a_drill_stays_and_fails_it(tmp_path: Path) -> 
             assert kill["id"] == killed.json()["kill"]
             refused = await control.client.post(DRILLS, json={"endpoint": "rain"})
             assert (refused.status_code, "is tripped" in refused.json()["detail"]) == (409, True)
+            await one.worker.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_candidate_that_went_bad_before_any_answer_was_spoilt_stays_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        monkeypatch.setattr(drilling, "PATIENCE", 0.1)
+        async with here(tmp_path, **SHADOW) as control:
+            one = await rehearsing(control)
+            begun = await one.begin()
+            await one.feed(0.9, 60)
+            report = await one.ended(begun)
+            assert (report["state"], report["tripped"], report["spoilt"]) == ("failed", True, 0)
+            view = await control.endpoint()
+            (kill,) = view["switch"]["kills"]
+            assert (kill["actor"], kill["id"].startswith("drill:")) == ("guard:flips", False)
+            assert "had spoilt no answer yet" in kill["reason"]
+            assert one.rain.tripped
+            await one.worker.close()
+
+    asyncio.run(scenario())
+
+
+def test_evidence_of_the_real_trial_trips_for_good_during_a_drill(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with here(tmp_path, **SHADOW) as control:
+            one = await rehearsing(control)
+            begun = await one.begin()
+            board = control.control.switchboard
+            real = board.rehearsals["rain"].real
+            since = real.evidence_since
+            bad = [pair(n, 0.9, generation=since) for n in range(60)]
+            evidence = real.read(real.compare(real.admit(bad)))
+            assert evidence is not None
+            control.control.hearing.applied("rain", evidence, None)
+            report = await one.ended(begun)
+            assert (report["state"], report["tripped"]) == ("failed", False)
+            (kill,) = (await control.endpoint())["switch"]["kills"]
+            assert not kill["id"].startswith("drill:")
+            assert board.judges["rain"].last_trip is not None, "the story is the real trial's"
+            await one.worker.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_drill_whose_end_cannot_be_kept_leaves_no_fault_and_no_candidate_unwatched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        from domain.errors import StateUnavailable
+
+        async with here(tmp_path, drills={"lasts": "1s"}, **SHADOW) as control:
+            one = await rehearsing(control)
+            begun = await one.begin()
+
+            async def full(*_: object, **__: object) -> None:
+                raise StateUnavailable("the disk is full")
+
+            monkeypatch.setattr(control.control.recorder, "together", full)
+            await one.worker.until(lambda: one.rain.drill is None)
+            assert (await one.ended_yet(begun)) == "faulty", "not on disk"
+            await one.feed(0.9, 60)
+            await one.worker.until(lambda: one.rain.tripped)
+            monkeypatch.undo()
+            assert (await one.ended(begun))["state"] == "failed"
+            (kill,) = (await control.endpoint())["switch"]["kills"]
+            assert not kill["id"].startswith("drill:")
+            assert one.rain.tripped
             await one.worker.close()
 
     asyncio.run(scenario())
@@ -288,6 +363,24 @@ def test_a_drill_that_serves_gives_the_candidate_clients_and_takes_them_back(tmp
             assert (report["state"], "no client got a spoilt answer" in report["reason"]) == ("failed", True)
             await one.worker.until(lambda: not one.rain.tripped)
             assert (one.rain.mode, one.rain.weight) == (Mode.SHADOW, 0)
+            await one.worker.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_drill_that_is_seen_by_mirrors_first_passes_where_clients_were_served(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        settings = document(tmp_path, drills={"served": True}, **SHADOW)
+        settings["environment"] = "staging"
+        async with here(tmp_path, settings=load(write(tmp_path, settings))) as control:
+            one = await rehearsing(control)
+            begun = await one.begin()
+            buckets = [3] + [0] * len(LATENCY_BOUNDS)
+            served = RequestCounts("rain", "rain-2", Arm.CANDIDATE.value, 200, 3, buckets, 0.0)
+            await one.feed(0.5, 1, requests=[served])
+            await one.answer_badly()
+            report = await one.ended(begun)
+            assert (report["state"], report["spoilt_served"]) == ("passed", 0), report
             await one.worker.close()
 
     asyncio.run(scenario())

@@ -54,7 +54,7 @@ def test_a_served_drill_recovers_by_itself_and_the_trial_goes_on(tmp_path: Path)
             ScriptedUpstream(saying(response(GOOD))) as one,
             ScriptedUpstream(saying(response(GOOD))) as two,
         ):
-            drills = {"served": True, "weight": "50%", "requests": requests(tmp_path), "rps": 100}
+            drills = {"served": True, "weight": "100%", "requests": requests(tmp_path), "rps": 100}
             gateway = Gateway(tmp_path, one.port, two.port, workers=2, drills=drills, **RAIN)
             gateway.document["environment"] = "staging"
             async with (

@@ -7,6 +7,13 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from killswitch.evidence import Increment
+from killswitch.evidence_log import Evidence, Moved, Sent
+from killswitch.increments import GuardIncrement, Increments
+from killswitch.rise import Segment
+from killswitch.stores.redis_log import RedisLog
 from tests.support.control import batch, pair
 from tests.support.fleet import Replica, fleet, replica
 from tests.support.redis_server import RedisServer
@@ -179,6 +186,36 @@ def test_a_replica_that_restarts_or_joins_has_the_evidence_of_all(tmp_path: Path
             async with replica(tmp_path, server.url, 5) as back:
                 replicas.replicas.append(back)
                 await replicas.until(lambda: replicas.agreed(80))
+
+    _run(scenario)
+
+
+def test_entries_that_fit_no_guard_and_no_plan_are_counted_and_others_follow(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with RedisServer() as server, fleet(tmp_path, server.url, 2) as replicas:
+            await replicas.all(_joined)
+            await replicas.send(10)
+            await replicas.until(lambda: replicas.agreed(20))
+            one = replicas.replicas[0]
+            trial = one.membership.evidence._trials.of("rain")
+            assert trial is not None
+            assert trial.copy.epoch is not None
+            three = np.zeros(3)
+            bets = GuardIncrement(Increment((0.0, 0.0, 0.0), 1, 0.0, 0.0), Segment(three, three, None), None)
+            # As a release would write them that bets otherwise.
+            misfit = Evidence(1.0, (Increments({"flips": bets}),))
+            entries: tuple[Evidence | Moved, ...] = misfit, Moved(0, 0, 999, 1.0)
+            logs = RedisLog(one.membership.client)
+            for number, entry in enumerate(entries, 1):
+                sent = Sent("other", number, entry)
+                assert (await logs.append(trial.name, trial.copy.epoch, sent)).kind == "ok"
+            await replicas.all(lambda each: each.membership.evidence.garbage == 1)
+            await replicas.send(10)
+            await replicas.until(lambda: replicas.agreed(40))
+            assert {each.judge.progress.stage for each in replicas.replicas} == {0}
+            for each in replicas.replicas:
+                running = {task.get_name() for task in each.here.control._tasks._running}
+                assert {"listening to evidence", "evidence logs"} <= running
 
     _run(scenario)
 

@@ -14,6 +14,10 @@ from tests.support.faults import FaultProxy
 from tests.support.fleet import Fleet, Replica, fleet, replica
 from tests.support.redis_server import RedisServer
 
+DEEP = b'{"more":' + b"[" * 200_000
+TIMELESS = b'{"id":"a","endpoint":"rain","actor":"o","reason":"r","at":1e300,"version":"v"}'
+"""A time that no calendar has."""
+
 
 def _run(scenario: Callable[[], Awaitable[None]]) -> None:
     async def bounded() -> None:
@@ -31,7 +35,7 @@ def _in(one: Replica) -> bool:
 
 
 def _reached(one: Replica) -> bool:
-    return one.membership.fleet.failure is None
+    return one.membership.fleet.failure is None and one.membership.fleet.deafness is None
 
 
 async def _killed(fleet: Fleet, at: int = 0) -> str:
@@ -62,6 +66,20 @@ def test_a_kill_at_one_is_in_force_and_on_disk_at_all_and_one_rearm_wins(tmp_pat
             assert one.worker.snapshot.endpoint("rain").mode is Mode.SHADOW
 
     _run(scenario)
+
+
+class Twice:
+    """A store whose connection breaks before a re-arm is answered, so that it is sent once more."""
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def rearm(self, clearance: Clearance) -> None:
+        await self._store.rearm(clearance)
+        await self._store.rearm(clearance)
 
 
 class Mute:
@@ -95,6 +113,12 @@ def test_a_rearm_whose_answer_was_lost_is_told_as_what_became_of_it(tmp_path: Pa
                 200,
                 {"cleared": [only], "generation": one.board.snapshot.generation},
             )
+            await replicas.all(_in)
+            again = await _killed(replicas)
+            await replicas.all(_tripped)
+            one.membership.fleet._store = Twice(store)
+            assert (await one.post("rearm", reason="fixed", kills=[only]))[0] == 409
+            assert (await one.post("rearm", reason="fixed", kills=[again]))[0] == 200
             await replicas.all(_in)
 
     _run(scenario)
@@ -221,12 +245,51 @@ def test_messages_of_others_and_garbage_change_nothing(tmp_path: Path) -> None:
         async with RedisServer() as server, fleet(tmp_path, server.url, 1) as replicas:
             await replicas.all(_reached)
             only = replicas.replicas[0]
-            for message in (b"", b"{}", b'{"life":"x","endpoint":"snow","kills":[]}', b"\xff" * 1000):
+            line = only.membership.fleet._line
+            for message in (
+                b"", b"{}", b'{"life":"x","endpoint":"snow","kills":[]}', b"\xff" * 1000, DEEP,
+                b'{"life":"\xff"}', b'{"life":"x","endpoint":"rain","kills":[%b]}' % TIMELESS,
+            ):  # fmt: skip
                 await server.ask("PUBLISH", "pointsman:kills", message)
             await server.ask("PUBLISH", "pointsman:log:rain", b"1 2 3")
             await server.ask("PUBLISH", "pointsman:log:rain", b"1 e s 1 garbage")
-            await replicas.until(lambda: only.membership.fleet.garbage >= 3)
+            await replicas.until(lambda: only.membership.fleet.garbage >= 6)
             assert _in(only)
+            assert only.membership.fleet._line is line
+
+    _run(scenario)
+
+
+def test_rounds_go_on_whatever_stands_in_the_shared_state(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with RedisServer() as server, fleet(tmp_path, server.url, 1) as replicas:
+            await replicas.all(_reached)
+            only = replicas.replicas[0]
+            for name, garbage in (("a", TIMELESS), ("b", DEEP), ("c", b"\xff")):
+                await server.ask("HSET", "pointsman:kills:{rain}", name, garbage)
+                await replicas.all(_tripped)
+                (kill,) = only.board.kill_state("rain").uncleared
+                assert (kill.id, kill.actor) == (name, "unreadable")
+                assert (await only.post("rearm", reason="nobody killed", kills=[name]))[0] == 200
+                await replicas.all(_in)
+
+    _run(scenario)
+
+
+def test_where_the_line_is_refused_kills_come_by_the_rounds_and_that_is_said(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with RedisServer("--rename-command", "HELLO", "") as server:
+            async with fleet(tmp_path, server.url, 2) as replicas:
+                fleets = [one.membership.fleet for one in replicas.replicas]
+                await replicas.until(lambda: all(one.deafness and one.failure is None for one in fleets))
+                (said,) = (await replicas.replicas[0].here.client.get("/readyz")).json()["degraded"]
+                assert "heard up to a second late" in said
+                assert "HELLO" in said
+                only = await _killed(replicas)
+                await replicas.all(_tripped)
+                assert all(one.failure is None for one in fleets)
+                assert (await replicas.replicas[1].post("rearm", reason="fixed", kills=[only]))[0] == 200
+                await replicas.all(_in)
 
     _run(scenario)
 

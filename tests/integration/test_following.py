@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -238,6 +239,34 @@ def test_every_replica_takes_what_the_leader_took_and_asks_nobody_itself(
             assert (await leader.client.post("/api/v1/config/reload")).json()["changed"]
             assert served(leader) == ("rain-1", "rain-2"), "another file, the same versions"
             assert leader.control.switchboard.judge("rain").settings.timeout == 0.3
+
+    server = RegistryServer(lambda asked: Reply({}))
+    try:
+        asyncio.run(scenario(server.url))
+    finally:
+        server.stop()
+
+
+def test_nothing_is_made_the_incumbent_while_its_trip_is_not_rolled_back_yet(
+    tmp_path: Path, names: Names
+) -> None:
+    async def scenario(url: str) -> None:
+        write(tmp_path, configuration(tmp_path, url))
+        async with here(tmp_path) as control:
+            await until(control, "rain-1", "rain-2")
+            await releases(control)
+            await gates_ended(control)
+            desk, following = control.control.releases, control.control.following
+            async with desk._turn, following._turn:  # nobody looks
+                desk.latest["rain"] = replace(desk.latest["rain"], phase=Phase.DONE)
+                at = following.known["rain"]
+                assert following._released("rain", at) == "2"
+                for word in ("kill", "rearm"):
+                    told = await control.client.post(
+                        f"/api/v1/endpoints/rain/{word}", json={"reason": "for a moment"}
+                    )
+                    assert told.status_code == 200, told.text
+                    assert following._released("rain", at) is None, word
 
     server = RegistryServer(lambda asked: Reply({}))
     try:

@@ -82,6 +82,39 @@ def test_both_versions_metrics_stand_on_one_page_under_their_names(tmp_path: Pat
     asyncio.run(asyncio.wait_for(scenario(), 60))
 
 
+def test_no_server_is_sent_what_another_one_wanted_to_be_remembered(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        sets = metrics(PAGE, fields=b"\r\nset-cookie: session=secret; Path=/")
+        async with ScriptedUpstream(sets) as one, ScriptedUpstream(sets) as two:
+            async with here(tmp_path, **versions(one.port, two.port)) as running:
+                await running.until(lambda: len(running.control.scraper.visits) == 2)
+                await running.control.scraper.round()
+            assert len(one.heard) == len(two.heard) == 2
+            assert not any("cookie" in heard.fields for heard in (*one.heard, *two.heard))
+
+    asyncio.run(asyncio.wait_for(scenario(), 60))
+
+
+def test_a_round_that_fails_by_a_mistake_of_ours_is_not_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(control.scrape, "PERIOD", 0.01)
+    rounds = []
+
+    async def broken(self: control.scrape.Scraper) -> None:
+        rounds.append(self)
+        raise RuntimeError("a library's mistake")
+
+    monkeypatch.setattr(control.scrape.Scraper, "round", broken)
+
+    async def scenario() -> None:
+        async with here(tmp_path) as running:
+            await running.until(lambda: len(rounds) > 1)
+
+    asyncio.run(asyncio.wait_for(scenario(), 60))
+    assert "model servers not asked" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("broken", "why"),
     [

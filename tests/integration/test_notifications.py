@@ -8,6 +8,8 @@ import hashlib
 import hmac
 import json
 import sqlite3
+import threading
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,6 +20,8 @@ import jsonschema
 import pytest
 
 from control import notifying
+from control.notifying import Notifying
+from notify.outbox import Entry
 from notify.retry import Pace
 from tests.support.control import ROOT, ControlProcess, FakeWorker, Here, document, here, pair, write
 from tests.support.ports import free_port
@@ -127,21 +131,24 @@ def test_what_fails_is_repeated_with_the_same_id_and_a_new_signature_until_it_is
             elsewhere = {"Location": f"{web.url}/other"}
             web.replies.extend([
                 Reply(500), Reply(429, {"Retry-After": "0"}), Reply(302, elsewhere), Reply(cut=True),
-                Reply(404), Reply(503), Reply(204, body=b""),
+                Reply(404), Reply(503, {"Set-Cookie": "session=secret"}),
+                Reply(503, {"Retry-After": "Thu, 01 Jan 99999999999 00:00:00 GMT"}), Reply(204, body=b""),
             ])  # fmt: skip
             async with telling(tmp_path, [hook(web.url)]) as control:
                 await kill(control)
                 await settled(control)
-                assert len(web.received) == 7
+                assert len(web.received) == 8
+                assert not any("cookie" in one.headers for one in web.received)
                 assert {one.headers["webhook-id"] for one in web.received} == {web.received[0].document["id"]}
                 assert {one.path for one in web.received} == {"/hook"}, "redirects are not followed"
                 for one in web.received:
                     demand_signed(one)
                 (shown,) = (await control.client.get("/api/v1/notifications")).json()["receivers"]
-                assert (shown["outcomes"]["delivered"], shown["failed_attempts"]) == (1, 6)
+                assert (shown["outcomes"]["delivered"], shown["failed_attempts"]) == (1, 7)
                 metrics = (await control.client.get("/metrics")).text
                 assert 'pointsman_notifications_total{outcome="delivered",receiver="hook"} 1.0' in metrics
-                assert 'pointsman_notification_failures_total{receiver="hook"} 6.0' in metrics
+                assert 'pointsman_notification_failures_total{receiver="hook"} 7.0' in metrics
+                assert 'pointsman_notifications_total{outcome="dropped",receiver="hook"} 0.0' in metrics
                 assert 'pointsman_notifications_waiting{receiver="hook"} 0.0' in metrics
 
     asyncio.run(scenario())
@@ -331,6 +338,68 @@ def test_while_the_database_is_out_of_reach_receivers_are_told_all_the_same(
             assert len(web.received) == 1
 
     asyncio.run(scenario())
+
+
+def test_while_the_disk_hangs_a_trip_is_told_and_no_work_piles_up_before_the_next_kill(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notifying, "LOOK", 0.05)
+    monkeypatch.setattr(notifying, "PATIENCE", 0.05)
+    monkeypatch.setattr(notifying, "RETRY", 0.01)
+
+    async def scenario() -> None:
+        async with receiving() as web:
+            async with telling(tmp_path, [hook(web.url)]) as control:
+                told, keeper = control.control.notifying, control.control.keeper
+                await control.until(lambda: told._resumed)
+                hangs = threading.Event()
+                stuck = asyncio.get_running_loop().create_task(keeper.run(lambda _: hangs.wait(60)))
+                try:
+                    # A look is under way by now, and waits for the disk.
+                    await control.until(lambda: told._tending is not None and not told._tending.done())
+                    killing = asyncio.get_running_loop().create_task(kill(control))
+                    (trip,) = await web.count(1)
+                    assert trip.document["type"] == "pointsman.trip"
+                    for _ in range(20):
+                        await told.flush()
+                    names = Counter(task.get_name() for task in asyncio.all_tasks())
+                    assert (names["keep notifications"], names["tend notifications"]) == (1, 1)
+                finally:
+                    hangs.set()
+                assert await killing == trip.document["data"]["kill"]
+                assert await stuck
+                await control.until(lambda: _outcomes(tmp_path) == [("trip", "delivered")])
+            assert len(web.received) == 1
+
+    asyncio.run(scenario())
+
+
+def test_a_mistake_of_ours_with_one_notification_silences_none_behind_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    made, tries = Notifying._message, []
+
+    def mistaken(self: Notifying, entry: Entry) -> Any:
+        if entry.notice.topic == "trip":
+            tries.append(entry)
+            raise TypeError("a mistake")
+        return made(self, entry)
+
+    monkeypatch.setattr(Notifying, "_message", mistaken)
+
+    async def scenario() -> None:
+        async with receiving() as web:
+            async with telling(tmp_path, [hook(web.url)], pace=Pace(0.01, 0.01, patience=0.05)) as control:
+                await kill(control)
+                await rearm(control)
+                (again,) = await web.count(1)
+                assert again.document["type"] == "pointsman.rearm"
+                await settled(control)
+                assert control.control.notifying.outcomes["hook", "given_up"] == 1
+
+    asyncio.run(scenario())
+    assert len(tries) > 1
+    assert "notification not made" in caplog.text
 
 
 def _outcomes(folder: Path) -> list[tuple[str, str]]:
@@ -536,5 +605,16 @@ def test_a_name_that_nobody_knows_is_a_failed_attempt_and_no_error_of_ours(tmp_p
         async with telling(tmp_path, [receiver]) as control:
             answer = await control.client.post("/api/v1/notifications/test", json={"receiver": "hook"})
             assert "the name has no address" in answer.json()["detail"]
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("url", ["http://a..b/", f"http://{'a' * 70}.example/"])
+def test_what_is_no_name_is_a_failed_attempt_that_quotes_no_url(tmp_path: Path, url: str) -> None:
+    async def scenario() -> None:
+        async with telling(tmp_path, [hook(url)]) as control:
+            answer = await control.client.post("/api/v1/notifications/test", json={"receiver": "hook"})
+            assert answer.status_code == 200, answer.text
+            assert answer.json()["detail"] == "the URL cannot be used: UnicodeError"
 
     asyncio.run(scenario())

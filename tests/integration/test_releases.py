@@ -231,6 +231,36 @@ def test_gates_that_are_tightened_during_a_release_are_executed(
     asyncio.run(scenario())
 
 
+def test_a_release_that_is_started_during_a_reload_is_of_the_new_configuration(tmp_path: Path) -> None:
+    canary: dict[str, Any] = {
+        **ENDPOINT,
+        "gates": None,
+        "plan": [{"mode": "canary", "weight": "10%", "pairs": 20}],
+    }
+    new: dict[str, Any] = {
+        **canary,
+        "gates": FAILING,
+        "candidate": {"version": "rain-3", "urls": ["http://127.0.0.1:9003"]},
+    }
+
+    async def scenario() -> None:
+        async with here(tmp_path, **canary) as control:
+            desk = control.control.releases
+            await until(control, Phase.CANARY)
+            aborted = (await the_release(control))["id"]
+            await desk.abort(aborted, "wrong model")
+            async with desk._turn:
+                starting = control.control._tasks.spawn(desk.start("rain", releasing.BY_ITSELF), "start")
+                await asyncio.sleep(0)
+                write(tmp_path, document(tmp_path, **new))
+                assert (await control.client.post("/api/v1/config/reload")).status_code == 200
+            started = await starting
+            assert (started.candidate, started.phase) == ("rain-3", Phase.GATING)
+            await until(control, Phase.HALTED)
+
+    asyncio.run(scenario())
+
+
 def test_other_gates_do_not_undo_a_release_that_is_done(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with here(tmp_path, **ENDPOINT) as control:

@@ -18,6 +18,7 @@ import httpx
 from control.clock import Clock
 from control.keeper import DurableStore
 from control.process import Control, Invocation
+from control.switchboard import NOT_READ
 from domain.exposure import Question
 from domain.observation import Observation, Outcome, Pair
 from domain.routing import Arm
@@ -211,7 +212,10 @@ async def here(
     clock: Clock | None = None,
     **endpoint: Any,
 ) -> AsyncIterator[Here]:
-    """Start the parts with their files in `folder`; end them in order."""
+    """Start the parts with their files in `folder`; end them in order.
+
+    What is kept was read, or could not be: a slow disk keeps the process from starting for some seconds only.
+    """
     path = folder / "pointsman.yaml"
     if endpoint or not path.exists():
         path = write(folder, document(folder, **endpoint))
@@ -220,8 +224,10 @@ async def here(
     await control.start()
     transport = httpx.ASGITransport(control.app, raise_app_exceptions=False, client=("127.0.0.1", 50000))
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8081") as client:
+        started = Here(control, link, client)
         try:
-            yield Here(control, link, client)
+            await started.until(lambda: control.switchboard.unreadable != NOT_READ)
+            yield started
         finally:
             await control.end()
 

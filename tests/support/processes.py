@@ -107,10 +107,10 @@ class Gateway:
         return answer
 
     def children(self, module: str) -> list[int]:
-        """Process ids of this gateway's `module`."""
+        """Process ids of this gateway's `module`, or of all that its supervisor started."""
         assert self._process is not None
         own = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
-        return [int(pid) for pid in own if module in _command(pid).split()]
+        return [int(pid) for pid in own if not module or module in _command(pid).split()]
 
     def kill_child(self, module: str) -> int:
         """SIGKILL one of them; its process id."""

@@ -228,13 +228,16 @@ def test_segments_become_parquet_and_the_log_goes_on(tmp_path: Path) -> None:
     _run(scenario)
 
 
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), TypeError("not what Arrow expects")]
+)
 def test_a_segment_that_cannot_become_parquet_stays_readable_and_is_counted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: object) -> int:
-        raise OSError(28, "No space left on device")
+    def fails(*_: object) -> int:
+        raise error
 
-    monkeypatch.setattr(log_keeper.rolling, "roll", full)
+    monkeypatch.setattr(log_keeper.rolling, "roll", fails)
 
     async def scenario() -> None:
         async with _keeper(tmp_path, Bounds(1e9, 2**40, roll=0.05)) as connect:
@@ -243,6 +246,9 @@ def test_a_segment_that_cannot_become_parquet_stays_readable_and_is_counted(
             await sender.kept(1)
             await sender.until(lambda s: s.rolls[1] == 1)
             assert LogReader(tmp_path / "log").find("a") is not None
+            sender.send(2, "b")
+            await sender.kept(2)
+            await sender.until(lambda s: s.rolls[1] >= 2)  # whoever looks after it goes on
 
     _run(scenario)
 

@@ -40,18 +40,18 @@ def test_drift_is_told_when_it_becomes_a_fail_and_once_for_a_trial(
             control.control.events.react("drift", told.append)
             watch = RetrainingWatch(control.control.switchboard, control.control.events, lambda: leads[0])
             monkeypatch.setattr(Judge, "reports", bad)
-            watch.look()
+            await watch.look()
             assert told == []
             verdicts[0], leads[0] = Verdict.FAIL, False
-            watch.look()
+            await watch.look()
             assert told == [], "who does not lead is silent"
             leads[0] = True
-            watch.look()
-            watch.look()
+            await watch.look()
+            await watch.look()
             (one,) = told
             assert dict(one.data) == {"endpoint": "rain", "version": "rain-2", "reason": "features differ"}
             control.control.switchboard.judge("rain").evidence_since += 1
-            watch.look()
+            await watch.look()
             assert len(told) == 2, "another trial, another word"
 
     monkeypatch.setattr("control.notify_retraining.PERIOD", 3600.0)

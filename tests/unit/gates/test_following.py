@@ -118,6 +118,7 @@ def test_another_configured_incumbent_ends_what_was_followed_beside_the_old_one(
     settings = dataclasses.replace(SETTINGS, endpoints=(moved,))
     found = placed(settings, {"rain": at("2", "3")}).endpoint("rain")
     assert found.incumbent.name == "rain-9"
+    assert found.candidate is None, "gates are executed on what `fresh` says, which is nothing"
 
 
 NUMBERS = st.sampled_from(["", "1", "2", "3", "4", "5"])

@@ -66,17 +66,29 @@ def test_what_clients_got_is_what_recovery_is_measured_by() -> None:
 
 
 def test_a_drill_passes_only_with_all_it_has_to_show() -> None:
-    assert confirmed().judged(must_serve=True).phase is Phase.PASSED
-    nothing = confirmed(replace(SEEN, answers=Answers(left=7))).judged(must_serve=False)
+    assert confirmed().judged(unasked=True).phase is Phase.PASSED
+    nothing = confirmed(replace(SEEN, answers=Answers(left=7))).judged(unasked=False)
     assert (nothing.phase, "7 could not be altered" in nothing.reason) == (Phase.FAILED, True)
     unserved = confirmed(replace(SEEN, answers=replace(SEEN.answers, served=0)))
-    assert unserved.judged(must_serve=True).phase is Phase.FAILED
-    slow = confirmed(replace(SEEN, limit=0.5)).judged(must_serve=True)
+    assert unserved.judged(unasked=True).phase is Phase.FAILED
+    slow = confirmed(replace(SEEN, limit=0.5)).judged(unasked=True)
     assert (slow.phase, "more than the 0.5 s allowed" in slow.reason) == (Phase.FAILED, True)
 
 
+def test_a_trip_before_the_first_bad_answer_is_none_of_the_faults_and_passes_nothing() -> None:
+    early = confirmed(replace(SEEN, breach=100.05))
+    assert (SEEN.is_own, early.is_own, replace(SEEN, answers=Answers()).is_own) == (True, False, False)
+    judged = early.judged(unasked=False)
+    assert (judged.phase, "it was not the fault" in judged.reason) == (Phase.FAILED, True)
+
+
+def test_a_trip_by_mirrors_alone_passes_where_the_candidate_served_somebody() -> None:
+    spared = confirmed(replace(SEEN, answers=replace(SEEN.answers, served=0), limit=2.0))
+    assert spared.judged(unasked=False).phase is Phase.PASSED
+
+
 def test_the_report_has_the_wall_times_of_one_monotonic_clock() -> None:
-    report = confirmed().judged(must_serve=True).report()
+    report = confirmed().judged(unasked=True).report()
     began = datetime.fromisoformat(str(report["began_at"]))
     assert began == datetime.fromtimestamp(1_700_000_000, UTC)
     breach = datetime.fromisoformat(str(report["breach_at"]))

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from domain.observation import Outcome
-from domain.routing import Mode
+from domain.routing import Arm, Mode
 from domain.snapshot import Drill, Endpoint, Fault, Snapshot
 from shadow.wire import DrillReport
 from tests.support.gateway import (
@@ -328,6 +328,27 @@ def test_what_cannot_be_altered_passes_as_it_is_and_is_counted(tmp_path: Path, a
             await eventually(lambda: reports(running), "the drill is told of")
             told = reports(running)[-1]
             assert (told.spoilt, told.left) == (0, 1)
+
+    _run(scenario)
+
+
+def test_a_candidate_that_serves_for_a_drill_is_out_after_its_time_until_a_snapshot_says_so(
+    tmp_path: Path,
+) -> None:
+    async def scenario() -> None:
+        async with (
+            ScriptedUpstream(saying(response(b"[0]"))) as one,
+            ScriptedUpstream(saying(response(b"[1]"))) as two,
+        ):
+            plain = serving_candidate(one.port, two.port)
+            over = replace(plain, drill=drill(Fault.LATENCY, lasts=-1.0))
+            async with gateway(tmp_path, over) as running:
+                service = running.worker.services.by_name["rain"]
+                await eventually(lambda: service.route.decide("u", None).arm is Arm.INCUMBENT, "it is out")
+                assert (await ask(running)).body == b"[0]"
+                running.control.publish(build((plain,), generation=2))
+                await eventually(lambda: 2 in running.control.applied, "the snapshot is applied")
+                assert (await ask(running)).body == b"[1]"
 
     _run(scenario)
 

@@ -20,6 +20,7 @@ from domain.snapshot import Endpoint, Recording, ShadowLimits
 from gateway import records
 from gateway.exchange import Exchange
 from gateway.recording import LONGEST, RecordedExchange
+from gateway.records import MOST_STREAMED
 from monitoring.log.wire import Context, Entry, Kept, Records, decode_to_log, frame
 from settings.schema import CompareSettings
 from shadow.wire import FrameBuffer
@@ -158,6 +159,21 @@ def test_a_mirror_that_never_answers_holds_its_record_until_the_timeout_and_no_l
     _play(tmp_path, saying(response(b"[0]")), silence, script, timeout=0.2)
 
 
+def test_a_record_that_was_given_up_is_not_made_again_when_its_other_arm_ends(tmp_path: Path) -> None:
+    async def script(running: Running, log: Log) -> None:
+        outbox = running.worker._records
+        assert outbox is not None
+        await _ask(running)
+        await eventually(lambda: outbox.waiting, "it waits for the other arm")
+        outbox.give_up_waiting()
+        await eventually(lambda: not running.worker.services.by_name["rain"].budget.pairs, "that ends")
+        await _ask(running)
+        await eventually(lambda: not outbox.waiting and not outbox.size, "both are kept")
+        assert [entry.mirrored is None for entry in log.entries] == [True, False]
+
+    _play(tmp_path, saying(response(b"[0]")), silence, script, timeout=0.2)
+
+
 def test_the_candidate_s_answer_is_recorded_as_its_own(tmp_path: Path) -> None:
     async def script(running: Running, log: Log) -> None:
         assert await _ask(running) == b"[1]"
@@ -200,6 +216,24 @@ def test_an_answer_in_chunks_is_recorded_whole(tmp_path: Path) -> None:
     async def script(running: Running, log: Log) -> None:
         assert await _ask(running) == b"[1,2]"
         assert (await _entry(log)).answer == b"[1,2]"
+
+    _play(tmp_path, saying(chunked), None, script)
+
+
+def test_answers_that_come_in_pieces_are_kept_within_one_bound_for_all_of_them(tmp_path: Path) -> None:
+    chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n[1\r\n3\r\n,2]\r\n0\r\n\r\n"
+
+    async def script(running: Running, log: Log) -> None:
+        outbox = running.worker._records
+        assert outbox is not None
+        assert outbox.hold(MOST_STREAMED - 4)  # by others
+        assert await _ask(running) == b"[1,2]"
+        entry = await _entry(log)
+        assert (entry.answer, entry.status, outbox.streamed) == (None, 200, MOST_STREAMED - 4)
+        outbox.let_go(4)
+        assert await _ask(running) == b"[1,2]"
+        await eventually(lambda: len(log.entries) == 2, "the next record arrives")
+        assert (log.entries[1].answer, outbox.streamed) == (b"[1,2]", MOST_STREAMED - 8)
 
     _play(tmp_path, saying(chunked), None, script)
 

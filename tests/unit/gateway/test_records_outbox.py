@@ -68,7 +68,7 @@ def test_what_is_not_acknowledged_is_sent_again_in_order() -> None:
 
 
 def test_over_its_bound_new_ones_are_dropped_and_counted_with_the_next_batch() -> None:
-    outbox = _outbox(10 * (FACTS_SIZE + 10))
+    outbox = _outbox(10 * (FACTS_SIZE + 11))
     rain = _recorder(outbox)
     for number in range(15):
         _add(rain, number)
@@ -167,3 +167,20 @@ def _all(outbox: RecordOutbox) -> list[bytes]:
     while outbox.pending:
         found.append(outbox.cut())
     return found
+
+
+def test_what_clients_write_into_their_fields_counts_as_bodies_do() -> None:
+    """Else a log that is down would cost as many times the bound as a head is longer than most are."""
+    outbox = _outbox()
+    rain = _recorder(outbox)
+    long = "x" * 3000
+    entry: tuple[Any, ...] = (
+        b"1", 1.0, long, False, 200, 0.5, "shadow stage", b"", long, b"", "", (long, None), None,
+    )  # fmt: skip
+    outbox.add(rain, entry, 0)
+    assert outbox.size == FACTS_SIZE + 3 * len(long)
+    outbox.add(rain, entry, 0)
+    assert outbox.size == FACTS_SIZE + 3 * len(long), "there is no room for another"
+    outbox.cut()
+    outbox.acknowledge(1, 0.0)
+    assert outbox.size == 0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import duckdb
@@ -129,6 +131,47 @@ def test_a_crash_while_rolling_leaves_every_record_once(
     assert sorted(_ids(tmp_path)) == [f"id-{number}" for number in range(5)]
 
 
+def test_a_crash_between_two_segments_forgets_no_sender(tmp_path: Path) -> None:
+    """The second one's file is made before it knows whom the first one heard."""
+    _kept(tmp_path).close()
+    sqlite3.connect(named(tmp_path, 2, SQLITE)).execute("PRAGMA journal_mode = WAL").close()
+    log = LogWriter(tmp_path, LONG, 2000.0)
+    assert log.number == 2
+    assert _keep(log, [Delivery("s", 1, [record(0)])], 2000.0) == 0, "it was kept before the crash"
+    assert _keep(log, [Delivery("s", 2, [record(9)])], 2000.0) == 1
+    log.close()
+    log = LogWriter(tmp_path, LONG, 2000.0)
+    assert _keep(log, [Delivery("s", 2, [record(9)])], 2000.0) == 0, "what is newer holds"
+    log.close()
+    assert len(_ids(tmp_path)) == 6
+
+
+def test_a_roll_that_fails_leaves_no_draft_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a disk that is full it would hold the room that new records need."""
+    _kept(tmp_path).close()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(rolling, "sync", full)
+    with pytest.raises(OSError, match="No space"):
+        roll(tmp_path, 1)
+    assert not list(tmp_path.glob("*.draft"))
+    assert len(_ids(tmp_path)) == 5
+
+
+def test_a_segment_is_never_most_of_what_may_be_kept(tmp_path: Path) -> None:
+    """The one that is written is not removed, so it has to end before the bound is passed."""
+    log = LogWriter(tmp_path, Bounds(1e9, 8 * 2**20, roll=1e9), 1000.0)
+    long = b"x" * 300_000
+    for number in range(40):
+        log.keep([Delivery("s", number + 1, [record(number, input=long)])], 1000.0)
+        log.prune(1000.0)
+        assert sum(log.sizes().values()) < 11 * 2**20
+    assert log.number > 8
+    log.close()
+
+
 def test_a_disk_that_is_full_keeps_nothing_of_a_batch_and_all_of_it_later(tmp_path: Path) -> None:
     log = _kept(tmp_path)
     connection = log._connection
@@ -234,6 +277,28 @@ def test_a_sqlite_file_that_is_none_is_told_of(tmp_path: Path) -> None:
     named(tmp_path, 1, SQLITE).write_bytes(b"no database at all" * 1000)
     with pytest.raises(StateUnavailable, match=r"predictions-0+1\.sqlite cannot be read"):
         LogReader(tmp_path).find("id-1")
+
+
+@pytest.mark.parametrize("ending", [SQLITE, PARQUET])
+def test_records_that_are_damaged_are_told_of_and_hide_no_other_segment(tmp_path: Path, ending: str) -> None:
+    bounds = Bounds(1e9, 2**40, roll=1.0)
+    log = LogWriter(tmp_path, bounds, 1000.0)
+    log.keep([Delivery("s", 1, [record(1)])], 1000.0)
+    log.keep([Delivery("s", 2, [record(2)])], 2000.0)
+    log.close()
+    if ending == SQLITE:
+        with closing(sqlite3.connect(named(tmp_path, 2, SQLITE))) as connection, connection:
+            connection.execute("UPDATE records SET record = x'00'")
+    else:
+        roll(tmp_path, 2)
+        path = named(tmp_path, 2, PARQUET)
+        whole = path.read_bytes()
+        path.write_bytes(whole[:4] + bytes(600) + whole[604:])
+    with pytest.raises(StateUnavailable, match=f"000002{ending} cannot be read"):
+        LogReader(tmp_path).find("id-2")
+    with pytest.raises(StateUnavailable, match=f"000002{ending} cannot be read"):
+        _ids(tmp_path)
+    assert LogReader(tmp_path).find("id-1") == record(1)
 
 
 def test_duckdb_reads_it(tmp_path: Path) -> None:

@@ -96,6 +96,16 @@ def test_what_is_no_page_is_refused_with_its_line(line: str) -> None:
         read(f"fine 1\n{line}\nfine 2\n", LABELS)
 
 
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [("-nan", "NaN"), ("+NaN", "NaN"), ("inf", "+Inf"), ("-Inf", "-Inf"), ("1e400", "+Inf"),
+     ("-1e400", "-Inf"), ("1e-400", "1e-400"), ("5.", "5."), ("+.5", "+.5")],
+)  # fmt: skip
+def test_a_number_stands_as_prometheus_reads_it(said: str, told: str) -> None:
+    (family,) = read(f"a {said}\n", {"endpoint": "rain"}).families.values()
+    assert family.lines == [f'a{{endpoint="rain"}} {told}']
+
+
 @settings(deadline=None)
 @given(st.text(alphabet=st.sampled_from('ab_{}",=\\ 1.e+#\nTYPE counter'), max_size=200))
 def test_whatever_is_taken_can_be_read_by_the_scraper(text: str) -> None:

@@ -70,6 +70,8 @@ def test_what_a_status_means(status: int, expected: Fate) -> None:
         ("Thu, 01 Jan 1970 00:00:05 GMT", 0.0),
         ("Fri, 31 Dec 9999 23:59:59 GMT", LONGEST_WAIT),
         ("٧", None),
+        ("Thu, 01 Jan 99999999999 00:00:00 GMT", None),
+        ("Thu, 01 Jan 1970 00:00:00 +99999999999999", None),
     ],
 )
 def test_a_wait_is_read_as_seconds_or_as_a_date(field: str | None, expected: float | None) -> None:

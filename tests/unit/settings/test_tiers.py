@@ -9,6 +9,7 @@ import pytest
 
 from domain.errors import ConfigError
 from domain.routing import Mode
+from settings.follow import version_of
 from settings.parse import digest, parse, problems
 from settings.promotion import WEEK, ApprovalSettings
 from settings.schema import EndpointSettings
@@ -156,6 +157,8 @@ def test_what_is_followed_is_read_with_its_defaults() -> None:
         ({"urls": []}, "urls", "give a list"),
         ({"urls": ["http://models/{number}"]}, "urls[0]", "only {name} and {version}"),
         ({"urls": ["ftp://models/{version}"]}, "urls[0]", "http://host:port"),
+        ({"urls": ["http://{version}:9000"]}, "urls[0]", "a host is a name"),
+        ({"urls": ["http://models.{version}/rain"]}, "urls[0]", "a host is a name"),
         ({"version": "rain"}, "version", "{version} has to stand in it"),
         ({"version": "rain {version}"}, "version", "letters, digits"),
         ({"path": "v2/{version}"}, "path", "write a path"),
@@ -170,6 +173,17 @@ def test_what_cannot_be_followed_is_refused_by_key(keys: dict[str, Any], path: s
     found = problems(following(**keys))
     wanted = f"endpoints.rain.follow.{path}"
     assert (wanted, True) in [(one.path, said in str(one)) for one in found], list(map(str, found))
+
+
+@pytest.mark.parametrize("host", ["rain-{version}", "{version}.models", "rain-{version}.models"])
+def test_no_number_of_a_registry_leads_to_another_domain(host: str) -> None:
+    rain = parse(following(urls=[f"http://{host}:9000"])).endpoint("rain")
+    assert version_of(rain, "7").upstreams[0].host == host.replace("{version}", "7")
+    for number in ("1.evil.example", "1@evil.example", "1/../x", "1:80", "..", "%2e"):
+        with pytest.raises(ValueError, match=r"domain|cannot|followed"):
+            version_of(rain, number)
+    by_path = parse(following()).endpoint("rain")
+    assert version_of(by_path, "1.2").upstreams[0].host == "models"
 
 
 def test_a_path_may_tell_versions_apart_that_share_their_servers() -> None:

@@ -1,8 +1,9 @@
 """Compiles the hot path where that is possible, while Pointsman is built or installed from its source.
 
-Two things are compiled: `gateway/_scan.pyx` (Cython) and the modules of `gateway.accelerator` (mypyc), whose
-Python source stays what runs without them. Without a C compiler or Python's headers the package is built
-without them: slower, and otherwise the same. `POINTSMAN_ACCELERATOR=off` builds without them on purpose.
+Two things are compiled: the extensions in `gateway` that are written in Cython, and the modules of
+`gateway.accelerator` (mypyc), whose Python source stays what runs without them. Without a C compiler or
+Python's headers the package is built without them: slower, and otherwise the same.
+`POINTSMAN_ACCELERATOR=off` builds without them on purpose.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
-SCAN = Path("gateway/_scan.pyx")
+EXTENSIONS = ("_scan", "_transport") if sys.platform == "linux" else ("_scan",)
+"""In `gateway`, written in Cython; the transport is Linux's, by epoll."""
 
 
 class AcceleratorHook(BuildHookInterface[Any]):
@@ -34,7 +36,7 @@ class AcceleratorHook(BuildHookInterface[Any]):
         if self.target_name != "wheel" or not accelerator.wanted():
             return
         try:
-            built = [compile_scan(root), *compile_modules(root, accelerator)]
+            built = [*compile_extensions(root), *compile_modules(root, accelerator)]
         except Exception as error:
             self.app.display_warning(f"nothing is compiled, the gateway runs as Python: {error}")
             return
@@ -55,20 +57,26 @@ def load_accelerator(root: Path) -> ModuleType:
     return module
 
 
-def compile_scan(root: Path) -> Path:
-    """Compile the head scan and put it beside its source. Raises whatever Cython or the compiler raises."""
+def compile_extensions(root: Path) -> list[Path]:
+    """Compile what is written in Cython, beside its source. Raises whatever Cython or the compiler raises."""
     from Cython.Build import cythonize
     from setuptools import Distribution, Extension
     from setuptools.command.build_ext import build_ext
 
     with tempfile.TemporaryDirectory() as folder:
-        source = Extension("gateway._scan", [str(root / SCAN)])
-        extensions = cythonize([source], build_dir=folder, quiet=True, language_level=3)
+        names = {name: f"gateway.{name}" for name in EXTENSIONS}
+        sources = [
+            Extension(module, [str(root / "gateway" / f"{name}.pyx")]) for name, module in names.items()
+        ]
+        extensions = cythonize(sources, build_dir=folder, quiet=True, language_level=3)
         command = build_ext(Distribution({"ext_modules": extensions}))
         command.build_lib = command.build_temp = folder
         command.ensure_finalized()
         command.run()
-        return _put(Path(command.get_ext_fullpath("gateway._scan")), root / SCAN.parent / f"_scan{SUFFIX}")
+        return [
+            _put(Path(command.get_ext_fullpath(module)), root / "gateway" / f"{name}{SUFFIX}")
+            for name, module in names.items()
+        ]
 
 
 def compile_modules(root: Path, accelerator: ModuleType) -> list[Path]:
@@ -119,5 +127,5 @@ def _put(file: Path, target: Path) -> Path:
 
 if __name__ == "__main__":
     here = Path(__file__).resolve().parent
-    compile_scan(here)
+    compile_extensions(here)
     compile_modules(here, load_accelerator(here))

@@ -242,9 +242,11 @@ cdef class RequestScan:
     """Reads ordinary request heads; `wanted` are the lower-case names whose values are read."""
     cdef tuple wanted
     cdef uint64_t lengths  # a bit for each length that a wanted name has; the longest share one
+    cdef bytes last  # the target read last: mostly it comes again, and is looked up by
 
     def __init__(self, tuple wanted):
         self.wanted = wanted
+        self.last = b""
         self.lengths = 0
         for name in wanted:
             self.lengths |= <uint64_t>1 << min(len(name), 63)
@@ -263,6 +265,7 @@ cdef class RequestScan:
         cdef dict values = None
         cdef bytes name
         cdef bytes method
+        cdef bytes whole
         cdef Kept kept
         while at < size and CLASS[data[at]] & IS_TOKEN:
             at += 1
@@ -340,7 +343,10 @@ cdef class RequestScan:
             method = b"POST"
         else:
             method = piece(data, 0, target - 1)
-        whole = piece(data, target, target_end)
+        whole = self.last
+        width = target_end - target
+        if PyBytes_GET_SIZE(whole) != width or memcmp(PyBytes_AS_STRING(whole), data + target, width) != 0:
+            self.last = whole = piece(data, target, target_end)
         return (
             method, whole, whole if query < 0 else piece(data, target, query), piece(kept.data, 0, kept.size),
             length, b"" if id_start < 0 else piece(data, id_start, id_end), at, values, via,

@@ -38,6 +38,7 @@ from gateway.log import log, report
 from gateway.message import RequestMessage
 from gateway.mirror import Mirror
 from gateway.origin import Origin
+from gateway.plain import Plain
 from gateway.pressure import Pressure, Stage
 from gateway.resident import raise_descriptor_limit, resident_bytes, trimmer
 from gateway.servers import Pools
@@ -89,7 +90,7 @@ class Worker:
         name: what this installation calls itself in Via.
     """
 
-    def __init__(self, boot: Boot, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, boot: Boot, loop: asyncio.AbstractEventLoop, plain: Plain | None = None) -> None:
         self.clock = time.monotonic
         self.wall = time.time
         self.counters = Counters()
@@ -119,7 +120,8 @@ class Worker:
         self._ticks = 0
         self._tasks = Tasks(report)
         self.comparing = Comparing(self._tasks)
-        self._pools = Pools(loop, self._tasks, self.clock)
+        self._plain = plain or Plain(loop)
+        self._pools = Pools(loop, self._tasks, self.clock, plain=self._plain)
         self._outbox = Outbox(self._session)
         self._census = Census()
         self._later: list[Mirror] = []
@@ -387,6 +389,7 @@ class Worker:
             loop=self._loop,
             tasks=self._tasks,
             tls=ServerTls(self._boot.certificates) if self._boot.certificates else None,
+            plain=self._plain,
         )
         if self.access is not None:
             self.access.start()
@@ -412,6 +415,7 @@ class Worker:
         await self._link.close()
         self._pools.close()
         await self._tasks.cancel()
+        self._plain.close()
         self.comparing.close()
         if self.access is not None:
             self.access.close()

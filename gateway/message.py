@@ -100,14 +100,15 @@ class RequestMessage:
         body = self.content or self.body()
         if self.chunked and not self.complete and body:
             body = encode(body)
-        lines = self._lines
-        if lines is None and self.complete and self.content_length >= 0 and not extra:
-            # The common request, in one go; what a mirror or a second try needs is put together for them.
-            return b"%b %b%b HTTP/1.1\r\nhost: %b%b%b\r\nx-request-id: %b\r\ncontent-length: %d\r\n\r\n%b" % (
-                self.method, prefix, target, authority, self.fields, self.own, self.request_id,
-                self.content_length, body,
+        length = self.content_length
+        if length >= 0 and self.complete:  # the common request, in one go
+            return (
+                b"%b %b%b HTTP/1.1\r\nhost: %b%b%b\r\nx-request-id: %b\r\ncontent-length: %d%b\r\n\r\n%b"
+            ) % (
+                self.method, prefix, target, authority, self.fields, self.own, self.request_id, length,
+                extra, body,
             )  # fmt: skip
-        lines = lines or self._settled_lines()
+        lines = self._lines or self._settled_lines()
         return b"%b %b%b HTTP/1.1\r\nhost: %b%b%b\r\n\r\n%b" % (
             self.method, prefix, target, authority, lines, extra, body,
         )  # fmt: skip

@@ -11,6 +11,8 @@ import asyncio
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final, cast
 
+from mypy_extensions import mypyc_attr
+
 from domain.errors import UpstreamProtocolError
 from domain.observation import Outcome
 from gateway.chunks import ChunkDecoder, ChunkError
@@ -18,15 +20,7 @@ from gateway.head import ResponseHead
 from gateway.message import NO_LENGTH
 
 if TYPE_CHECKING:
-    from mypy_extensions import mypyc_attr
-
     from gateway.pool import Pool
-else:
-
-    def mypyc_attr(**attributes):
-        """Means something where the class is compiled only."""
-        return lambda decorated: decorated
-
 
 MAX_INTERIM: Final = 100
 """1xx responses before one final response; more is a flood."""

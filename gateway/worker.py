@@ -52,6 +52,7 @@ from shadow.outbox import Outbox
 from shadow.pairing import PendingPair
 from shadow.sampler import Sampler
 from shadow.tasks import Tasks
+from shadow.units import UnitHash
 from shadow.wire import Applied, BreakerOpened, FromWorker, Hello, Publish
 
 TICK = 0.05
@@ -85,7 +86,7 @@ class Worker:
     Attributes:
         clock: seconds, monotonic.
         wall: seconds since 1970.
-        unit_hash: keyed, of 8 bytes; copied for each unit.
+        unit_hash: what stands for a unit in a pair.
         until_sample: requests until the next whose time in the gateway is measured; exchanges count it down.
         name: what this installation calls itself in Via.
     """
@@ -95,7 +96,7 @@ class Worker:
         self.wall = time.time
         self.counters = Counters()
         self.sampler = Sampler(random.random)
-        self.unit_hash = hashlib.blake2b(digest_size=8, key=boot.unit_key)
+        self.unit_hash = UnitHash(boot.unit_key)
         self.name = _name(boot.unit_key)
         self.clients: set[ClientConnection] = set()
         self.draining = False
@@ -194,11 +195,13 @@ class Worker:
             self._hand_over(pair)
 
     def _hand_over(self, pair: Pair) -> None:
-        for side in (pair.incumbent, pair.candidate):
-            # Identity first: an enum's hash is a call in Python, and nearly all are answered.
-            if side.outcome is not ANSWERED and side.outcome in _FAULTS_OF_OURS:
-                self._outbox.drop(side.outcome.value)
-                return
+        incumbent, candidate = pair.incumbent.outcome, pair.candidate.outcome
+        # Identity first: an enum's hash is a call in Python, and nearly all are answered.
+        if incumbent is not ANSWERED or candidate is not ANSWERED:
+            for outcome in (incumbent, candidate):
+                if outcome in _FAULTS_OF_OURS:
+                    self._outbox.drop(outcome.value)
+                    return
         self._outbox.add(pair)
         if not self._flushing:
             self._flushing = True

@@ -23,7 +23,7 @@ from gateway.pool import Pool
 from gateway.problem import RETRY_AFTER, problem
 from gateway.retries import RetryBudget
 from gateway.service import ServedEndpoint
-from gateway.upstream import Recipient, UpstreamConnection
+from gateway.upstream import UpstreamConnection
 from shadow.pairing import NOTHING_KEPT, Capture, Kept, PendingPair, asked, observed
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ OVERHEAD_SAMPLE: Final = 16
 NONE_TRIED: Final[frozenset[Pool]] = frozenset()
 
 
-class Exchange(Recipient):
+class Exchange:
     """The recipient of the serving arm's answer. See gateway.upstream.Recipient."""
 
     __slots__ = (

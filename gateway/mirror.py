@@ -9,7 +9,7 @@ from domain.observation import Outcome
 from gateway.head import ResponseHead
 from gateway.message import RequestMessage
 from gateway.service import ServedEndpoint, ServedVersion
-from gateway.upstream import Recipient, UpstreamConnection
+from gateway.upstream import UpstreamConnection
 from shadow.pairing import Capture, PendingPair, observed
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _COUNTED_AS = {
 """Everything else counts as failed."""
 
 
-class Mirror(Recipient):
+class Mirror:
     """Asks `version` what the client asked and observes the answer. A mirror is never sent twice.
 
     One that `repeats` asks the incumbent a second time.

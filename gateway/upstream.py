@@ -8,10 +8,7 @@ the connection: it is closed, for they could otherwise become the next client's 
 from __future__ import annotations
 
 import asyncio
-from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Final, cast
-
-from mypy_extensions import mypyc_attr
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from domain.errors import UpstreamProtocolError
 from domain.observation import Outcome
@@ -26,14 +23,8 @@ MAX_INTERIM: Final = 100
 """1xx responses before one final response; more is a flood."""
 
 
-@mypyc_attr(allow_interpreted_subclasses=True)
-class Recipient(ABC):
-    """Who asked: a client's exchange or a mirror. Its methods run on the event loop and do not raise.
-
-    A class, not a Protocol: compiled, its methods are then called without looking for them by name.
-    """
-
-    __slots__ = ()
+class Recipient(Protocol):
+    """Who asked: a client's exchange or a mirror. Its methods run on the event loop and do not raise."""
 
     abandoned: bool
     """Nobody waits for the answer any more."""
@@ -44,48 +35,35 @@ class Recipient(ABC):
     streams_upload: bool
     """More of the request's body follows by `UpstreamConnection.send`."""
 
-    @abstractmethod
     def payload(self, authority: bytes, target_prefix: bytes) -> bytes:
         """The request's bytes for the server at `authority`."""
 
-    @abstractmethod
     def connected(self, connection: UpstreamConnection) -> None:
         """The request was written to `connection`."""
 
-    @abstractmethod
     def interim(self, head: ResponseHead) -> None:
         """A 1xx response other than 100 and 101."""
 
-    @abstractmethod
     def answered(self, head: ResponseHead, body: bytes) -> None:
         """The whole answer."""
 
-    @abstractmethod
     def begun(self, head: ResponseHead, *, until_close: bool) -> None:
         """The answer's head; its body follows."""
 
-    @abstractmethod
     def piece(self, data: bytes) -> None:
         """A part of the body, with no transfer coding."""
 
-    @abstractmethod
     def ended(self) -> None:
         """The body is whole."""
 
-    @abstractmethod
     def failed(self, outcome: Outcome, reason: str, *, unanswered: bool) -> None:
         """No whole answer will come.
 
         `unanswered`: not a byte of an answer came, so what may be done twice can be asked again.
         """
 
-    @abstractmethod
-    def upload_paused(self) -> None:
-        """The server takes no more of the body for now."""
-
-    @abstractmethod
-    def upload_resumed(self) -> None:
-        """It takes more again."""
+    def upload_paused(self) -> None: ...
+    def upload_resumed(self) -> None: ...
 
 
 _IDLE: Final = 0

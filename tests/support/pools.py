@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from typing import cast
 
 from domain.observation import Outcome
@@ -12,7 +13,7 @@ from domain.routing import Policy, Upstream, Version
 from gateway.head import ResponseHead
 from gateway.pool import Pool
 from gateway.servers import Pools, Servers
-from gateway.upstream import Recipient, UpstreamConnection
+from gateway.upstream import UpstreamConnection
 from shadow.tasks import Tasks
 from tests.support.upstream import response
 
@@ -20,18 +21,19 @@ ANSWER = response(b"ok")
 SERVER = Upstream("10.0.0.1", 9001)
 
 
-class Asker(Recipient):
+@dataclass(eq=False)
+class Asker:
     """A Recipient that keeps what it is told."""
 
-    def __init__(self, name: str = "a", *, abandoned: bool = False, streams_upload: bool = False) -> None:
-        self.name = name
-        self.abandoned = abandoned
-        self.is_head = self.streams_answer = False
-        self.streams_upload = streams_upload
-        self.connection: UpstreamConnection | None = None
-        self.bodies: list[bytes] = []
-        self.failures: list[Outcome] = []
-        self.reasons: list[str] = []
+    name: str = "a"
+    abandoned: bool = False
+    is_head: bool = False
+    streams_answer: bool = False
+    streams_upload: bool = False
+    connection: UpstreamConnection | None = None
+    bodies: list[bytes] = field(default_factory=list)
+    failures: list[Outcome] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
 
     def payload(self, authority: bytes, target_prefix: bytes) -> bytes:
         return b"GET %b/%b HTTP/1.1\r\nhost: %b\r\n\r\n" % (target_prefix, self.name.encode(), authority)

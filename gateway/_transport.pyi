@@ -8,5 +8,10 @@ class Readiness:
 
 class PlainTransport:
     def __init__(
-        self, readiness: Readiness, protocol: asyncio.Protocol, connected: socket.socket
+        self,
+        readiness: Readiness,
+        protocol: asyncio.Protocol,
+        connected: socket.socket,
+        *,
+        ahead: bool = False,
     ) -> None: ...

@@ -93,14 +93,21 @@ cdef class Readiness:
             self.descriptor = -1
 
     def look(self):
-        """Let everybody read and write whose socket is ready."""
-        cdef int index, count
+        """Let everybody read and write whose socket is ready: servers' connections before clients', so that what
+        a server said unasked is heard before a client's request is sent to it."""
+        cdef int count = epoll_wait(self.descriptor, self.events, AT_ONCE, 0)
+        self.serve(count, True)
+        self.serve(count, False)
+
+    cdef int serve(self, int count, bint ahead) except -1:
+        cdef int index
         cdef uint32_t ready
         cdef PlainTransport transport
-        count = epoll_wait(self.descriptor, self.events, AT_ONCE, 0)
         for index in range(count):
             # Whoever was lost meanwhile is let go by a callback of its own, so what is pointed to is there.
             transport = <PlainTransport>self.events[index].data.ptr
+            if transport.ahead != ahead:
+                continue
             ready = self.events[index].events
             try:
                 if ready & EPOLLOUT and transport.interest & EPOLLOUT:
@@ -115,23 +122,26 @@ cdef class Readiness:
                 self.loop.call_exception_handler(
                     {"message": "a protocol failed", "exception": error, "transport": transport}
                 )
+        return 0
 
 
 cdef class PlainTransport:
     """A socket's transport: `protocol` is told of it before the constructor returns.
 
-    `connected` is a non-blocking stream socket, which is the transport's from now on. Raises OSError when it
-    cannot be watched; the socket is closed then, and the protocol was told nothing.
+    `connected` is a non-blocking stream socket, which is the transport's from now on; `ahead` of others it is
+    read when several are ready. Raises OSError when it cannot be watched; the socket is closed then, and the
+    protocol was told nothing.
     """
     cdef Readiness readiness
     cdef object socket, protocol, received, unsent
     cdef int descriptor
     cdef uint32_t interest
     cdef Py_ssize_t backlog, sent
-    cdef bint closing, ending, over, ended, finishing
+    cdef bint ahead, closing, ending, over, ended, finishing
 
-    def __init__(self, Readiness readiness, protocol, connected):
+    def __init__(self, Readiness readiness, protocol, connected, *, bint ahead=False):
         self.readiness = readiness
+        self.ahead = ahead
         self.socket = connected
         self.protocol = protocol
         self.received = protocol.data_received

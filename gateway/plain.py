@@ -59,7 +59,7 @@ class Plain:
             connection.close()
             raise
         made = protocol()
-        _transport.PlainTransport(self._readiness, cast("asyncio.Protocol", made), connection)
+        _transport.PlainTransport(self._readiness, cast("asyncio.Protocol", made), connection, ahead=True)
         return made
 
     def close(self) -> None:

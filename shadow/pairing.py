@@ -224,5 +224,8 @@ class PendingPair:
         if incumbent is None or candidate is None or (self.repeats and repeat is None):
             return None
         self._budget.close(self._held)
-        # Not unpacked into one: compiled, that makes a list, extends it twice and copies it.
-        return _new(_PAIR, self._asked + (incumbent, candidate, repeat) + self.kept)  # noqa: RUF005
+        # As tuples of anything: compiled, those of known length are taken apart and made anew at each step.
+        asked: tuple[object, ...] = self._asked
+        sides: tuple[object, ...] = (incumbent, candidate, repeat)
+        kept: tuple[object, ...] = self.kept
+        return _new(_PAIR, asked + sides + kept)

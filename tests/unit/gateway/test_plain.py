@@ -372,3 +372,25 @@ def test_a_unix_socket_is_a_plain_connection(accelerated: bool) -> None:
                 told.transport.abort()
 
     run(test)
+
+
+@pytest.mark.skipif(not ACCELERATED, reason="not compiled here")
+def test_a_server_is_heard_before_a_client_whose_bytes_came_first() -> None:
+    async def test() -> None:
+        order: list[str] = []
+        async with made(accelerated=True) as plain:
+            client = Told()
+            client.on_data = lambda data: order.append("client")
+            with await pair(plain, client) as asking, socket.create_server(("127.0.0.1", 0)) as listening:
+                server = await plain.connect(Told, *listening.getsockname())
+                server.on_data = lambda data: order.append("server")
+                unasked, _ = listening.accept()
+                with unasked:
+                    asking.send(b"request")
+                    unasked.send(b"unasked")
+                    await until(lambda: len(order) == 2)
+                    client.transport.abort()
+                    server.transport.abort()
+        assert order == ["server", "client"]
+
+    run(test)

@@ -42,7 +42,7 @@ clean: ## removes the environment, caches and built files; keeps var/
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment, made anew when pyproject.toml or what is compiled changes. uv installs it in seconds; where uv cannot be had, pip does.
-$(READY): pyproject.toml hatch_build.py gateway/_scan.pyx
+$(READY): pyproject.toml hatch_build.py $(wildcard gateway/*.pyx routing/*.pyx shadow/*.pyx)
 	@{ set -e; \
 	python=$$(for candidate in $(PYTHON) python3.11 python3.12 python3.13 python3.14 python3 python; do \
 	    if $$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \

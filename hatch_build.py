@@ -1,8 +1,9 @@
 """Compiles the hot path where that is possible, while Pointsman is built or installed from its source.
 
-Two things are compiled: `gateway/_scan.pyx` (Cython) and the modules of `gateway.accelerator` (mypyc), whose
-Python source stays what runs without them. Without a C compiler or Python's headers the package is built
-without them: slower, and otherwise the same. `POINTSMAN_ACCELERATOR=off` builds without them on purpose.
+Two things are compiled: the extensions in `gateway` that are written in Cython, and the modules of
+`gateway.accelerator` (mypyc), whose Python source stays what runs without them. Without a C compiler or
+Python's headers the package is built without them: slower, and otherwise the same.
+`POINTSMAN_ACCELERATOR=off` builds without them on purpose.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
-SCAN = Path("gateway/_scan.pyx")
+BESIDE = ("gateway._scan", "gateway._transport") if sys.platform == "linux" else ("gateway._scan",)
+"""Extensions that are found beside their source; the transport is Linux's, by epoll."""
 
 
 class AcceleratorHook(BuildHookInterface[Any]):
@@ -34,7 +36,7 @@ class AcceleratorHook(BuildHookInterface[Any]):
         if self.target_name != "wheel" or not accelerator.wanted():
             return
         try:
-            built = [compile_scan(root), *compile_modules(root, accelerator)]
+            built = [*compile_modules(root, accelerator), *compile_extensions(root, accelerator)]
         except Exception as error:
             self.app.display_warning(f"nothing is compiled, the gateway runs as Python: {error}")
             return
@@ -55,20 +57,32 @@ def load_accelerator(root: Path) -> ModuleType:
     return module
 
 
-def compile_scan(root: Path) -> Path:
-    """Compile the head scan and put it beside its source. Raises whatever Cython or the compiler raises."""
+def compile_extensions(root: Path, accelerator: ModuleType) -> list[Path]:
+    """Compile what is written in Cython. Raises whatever Cython or the compiler raises.
+
+    Into the folder that `compile_modules` has made, but for those of BESIDE.
+    """
     from Cython.Build import cythonize
     from setuptools import Distribution, Extension
     from setuptools.command.build_ext import build_ext
 
+    names = (*BESIDE, *accelerator.EXTENSIONS)
     with tempfile.TemporaryDirectory() as folder:
-        source = Extension("gateway._scan", [str(root / SCAN)])
-        extensions = cythonize([source], build_dir=folder, quiet=True, language_level=3)
+        sources = [
+            Extension(name, [str(root.joinpath(*name.split(".")).with_suffix(".pyx"))]) for name in names
+        ]
+        extensions = cythonize(sources, build_dir=folder, quiet=True, language_level=3)
         command = build_ext(Distribution({"ext_modules": extensions}))
         command.build_lib = command.build_temp = folder
         command.ensure_finalized()
         command.run()
-        return _put(Path(command.get_ext_fullpath("gateway._scan")), root / SCAN.parent / f"_scan{SUFFIX}")
+        return [_put(Path(command.get_ext_fullpath(name)), _place(root, accelerator, name)) for name in names]
+
+
+def _place(root: Path, accelerator: ModuleType, name: str) -> Path:
+    if name in BESIDE:
+        return root.joinpath(*name.split(".")).with_name(f"{name.split('.')[-1]}{SUFFIX}")
+    return root / "gateway" / accelerator.FOLDER.name / f"{name}{SUFFIX}"
 
 
 def compile_modules(root: Path, accelerator: ModuleType) -> list[Path]:
@@ -119,5 +133,5 @@ def _put(file: Path, target: Path) -> Path:
 
 if __name__ == "__main__":
     here = Path(__file__).resolve().parent
-    compile_scan(here)
     compile_modules(here, load_accelerator(here))
+    compile_extensions(here, load_accelerator(here))

@@ -36,6 +36,7 @@ from domain.routing import FULL_WEIGHT, Mode, Upstream, Version
 from domain.snapshot import Endpoint, ShadowLimits, Snapshot, UnitKind, UnitSource
 from gateway.boot import Boot
 from gateway.client import ClientConnection
+from gateway.plain import Plain
 from gateway.worker import Worker
 from shadow.wire import Acknowledged, Batch, FrameBuffer, decode_from_worker, frame
 
@@ -235,7 +236,7 @@ async def measure(stretches: int, *, mirror: bool, cpu: cProfile.Profile | None 
         unit_key=b"k" * 32,
         snapshot=snapshot(mirror=mirror),
     )
-    worker = Worker(boot, loop)
+    worker = Worker(boot, loop, Plain(loop, accelerated=False))
     await worker.start(listening)
     rig = Rig(loop, worker, requests(STRETCH * min(stretches, DIFFERENT_STRETCHES)))
     await rig.connect()

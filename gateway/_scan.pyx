@@ -7,7 +7,8 @@ answered with None and left to the grammar in Python, which alone refuses. So th
 way only: by taking for ordinary what the grammar would read otherwise; the conformance suite compares the two.
 """
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.string cimport memchr, memcmp, memcpy
+from libc.stdint cimport uint64_t
+from libc.string cimport memcmp, memcpy, memset
 
 cdef enum:
     MAX_HEAD = 65536
@@ -161,13 +162,73 @@ cdef inline bint is_host(const unsigned char* at, Py_ssize_t length) noexcept no
     return i == length
 
 
-cdef inline bint has_only_value_bytes(const unsigned char* at, Py_ssize_t length) noexcept nogil:
-    # Without a branch, so that the compiler looks at sixteen bytes at a time.
-    cdef unsigned char foreign = 0
-    cdef Py_ssize_t i
-    for i in range(length):
-        foreign |= ((at[i] < 32) & (at[i] != 9)) | (at[i] == 127)
-    return foreign == 0
+cdef extern from *:
+    """
+    #include <stdint.h>
+    #include <string.h>
+    #ifdef __SSE2__
+    #include <emmintrin.h>
+    #endif
+
+    /* The first byte from `at` on that no value has, or `end`: a control byte other than a tab, or DEL. */
+    static const unsigned char *value_end(const unsigned char *at, const unsigned char *end) {
+    #ifdef __SSE2__
+        for (; at + 16 <= end; at += 16) {
+            __m128i bytes = _mm_loadu_si128((const __m128i *)at);
+            __m128i low = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(31)), bytes);
+            __m128i tabs = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(9));
+            __m128i dels = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(127));
+            int foreign = _mm_movemask_epi8(_mm_or_si128(_mm_andnot_si128(tabs, low), dels));
+            if (foreign) return at + __builtin_ctz(foreign);
+        }
+    #endif
+        while (at < end && ((*at >= 32 && *at != 127) || *at == 9)) at++;
+        return at;
+    }
+
+    /* How many bytes stand before the first colon of the 17 bytes from `at` on; 0 when there is no colon. */
+    static int before_colon(const unsigned char *at) {
+        int width = 0;
+    #ifdef __SSE2__
+        __m128i bytes = _mm_loadu_si128((const __m128i *)at);
+        int colons = _mm_movemask_epi8(_mm_cmpeq_epi8(bytes, _mm_set1_epi8(58)));
+        if (colons) return __builtin_ctz(colons);
+        width = 16;
+    #endif
+        while (width < 16 && at[width] != 58) width++;
+        return at[width] == 58 ? width : 0;
+    }
+
+    /* Up to 16 bytes as two numbers, which tell them apart together with their width. */
+    static void as_numbers(const unsigned char *at, int width, uint64_t *first, uint64_t *last) {
+        *first = *last = 0;
+        if (width < 8) {
+            memcpy(first, at, width);
+        } else {
+            memcpy(first, at, 8);
+            memcpy(last, at + width - 8, 8);
+        }
+    }
+    """
+    const unsigned char* value_end(const unsigned char* at, const unsigned char* end) nogil
+    int before_colon(const unsigned char* at) nogil
+    void as_numbers(const unsigned char* at, int width, uint64_t* first, uint64_t* last) nogil
+
+cdef enum:
+    LONGEST_KNOWN = 16
+    KNOWN = 256
+
+cdef struct Name:
+    # A name that was seen, in the letters it was written in, and what it means. Clients send the same names for ever.
+    uint64_t first
+    uint64_t last
+    int width
+    Kind kind
+    int wanted  # which of the wanted names it is, or -1
+
+
+cdef inline int place(uint64_t first, uint64_t last) noexcept nogil:
+    return ((first ^ last * <uint64_t>0x9E3779B97F4A7C15) * <uint64_t>0xD6E8FEB86659FD93) >> 56
 
 
 cdef struct Line:
@@ -176,30 +237,55 @@ cdef struct Line:
     Py_ssize_t value
     Py_ssize_t value_end
     Py_ssize_t end
+    bint known  # `met` is the name
+    Name* met  # where the name is kept, or is to be; NULL when it is too long
 
 
-cdef inline int next_line(const unsigned char* data, Py_ssize_t size, Py_ssize_t at, Line* line) noexcept nogil:
-    """Read the field line whose CRLF is at `at`: 1 a line, 0 the head's end, -1 not ordinary."""
-    cdef const unsigned char* cr
+cdef inline Py_ssize_t name_end(const unsigned char* data, Py_ssize_t size, Line* line, Name* names) noexcept nogil:
+    """Where the name ends that starts at `line.name`, if it is one seen before; else -1."""
+    cdef uint64_t first, last
+    cdef int width
+    line.known = False
+    line.met = NULL
+    if names == NULL or line.name + LONGEST_KNOWN + 1 > size:
+        return -1
+    width = before_colon(data + line.name)
+    if width == 0:
+        return -1
+    as_numbers(data + line.name, width, &first, &last)
+    line.met = &names[place(first, last)]
+    if line.met.width != width or line.met.first != first or line.met.last != last:
+        return -1
+    line.known = True
+    return line.name + width
+
+
+cdef inline int next_line(
+    const unsigned char* data, Py_ssize_t size, Py_ssize_t at, Line* line, Name* names
+) noexcept nogil:
+    """Read the field line whose CRLF is at `at`: 1 a line, 0 the head's end, -1 not ordinary. `names`: those
+    seen before, of which there are KNOWN places, or NULL."""
     if at + 3 >= size or data[at] != 13 or data[at + 1] != 10:
         return -1
     at += 2
     if data[at] == 13:
         return 0 if data[at + 1] == 10 else -1
     line.name = at
-    while at < size and CLASS[data[at]] & IS_TOKEN:
-        at += 1
-    if at == line.name or at >= size or data[at] != 58:
-        return -1
+    at = name_end(data, size, line, names)
+    if at < 0:
+        at = line.name
+        while at < size and CLASS[data[at]] & IS_TOKEN:
+            at += 1
+        if at == line.name or at >= size or data[at] != 58:
+            return -1
     line.name_end = at
     at += 1
     while at < size and (data[at] == 32 or data[at] == 9):
         at += 1
     line.value = at
-    cr = <const unsigned char*>memchr(data + at, 13, size - at)
-    if cr == NULL or not has_only_value_bytes(data + at, cr - data - at):
+    at = value_end(data + at, data + size) - data
+    if at == size or data[at] != 13:
         return -1
-    at = cr - data
     line.end = at
     while at > line.value and (data[at - 1] == 32 or data[at - 1] == 9):
         at -= 1
@@ -223,25 +309,43 @@ cdef inline bytes piece(const unsigned char* data, Py_ssize_t start, Py_ssize_t 
 
 
 cdef class RequestScan:
-    """Makes a `form` of an ordinary request head; `wanted` are the lower-case names whose values are read."""
-    cdef object form
+    """Reads ordinary request heads; `wanted` are the lower-case names whose values are read."""
     cdef tuple wanted
+    cdef Name names[KNOWN]
+    cdef bytes last  # the target read last: mostly it comes again, and is looked up by
 
-    def __init__(self, form, tuple wanted):
-        self.form = form
+    def __init__(self, tuple wanted):
         self.wanted = wanted
+        self.last = b""
+        memset(self.names, 0, sizeof(self.names))
+
+    cdef int which(self, const unsigned char* at, Py_ssize_t width) noexcept:
+        """Of the wanted names that one, or -1."""
+        cdef int index = 0
+        cdef bytes name
+        for name in self.wanted:
+            if PyBytes_GET_SIZE(name) == width and lowers_to(
+                at, <const unsigned char*>PyBytes_AS_STRING(name), width
+            ):
+                return index
+            index += 1
+        return -1
 
     def read(self, bytes source):
+        """(method, target, path, fields, content length, request id, end, values, via), of which the names
+        are those of gateway.message; None when the head is not ordinary."""
         cdef const unsigned char* data = <const unsigned char*>PyBytes_AS_STRING(source)
         cdef Py_ssize_t size = PyBytes_GET_SIZE(source)
+        cdef Py_ssize_t width
         cdef Py_ssize_t at = 0, target, target_end, query = -1, start, length = -1, id_start = -1, id_end = 0
-        cdef int fields = 0, hosts = 0, found
+        cdef int fields = 0, hosts = 0, found, wanted
         cdef bint via = False
         cdef Kind kind
         cdef Line line
         cdef dict values = None
         cdef bytes name
         cdef bytes method
+        cdef bytes whole
         cdef Kept kept
         while at < size and CLASS[data[at]] & IS_TOKEN:
             at += 1
@@ -260,7 +364,7 @@ cdef class RequestScan:
         kept.size = 0
         start = at
         while True:
-            found = next_line(data, size, at, &line)
+            found = next_line(data, size, at, &line, self.names)
             if found < 0 or at > MAX_HEAD:
                 return None
             if found == 0:
@@ -268,15 +372,24 @@ cdef class RequestScan:
             fields += 1
             if fields > MAX_FIELDS:
                 return None
-            kind = request_meaning(data + line.name, line.name_end - line.name)
-            for name in self.wanted:
-                if PyBytes_GET_SIZE(name) == line.name_end - line.name and lowers_to(
-                    data + line.name, <const unsigned char*>PyBytes_AS_STRING(name), line.name_end - line.name
-                ):
-                    if values is None:
-                        values = {}
-                    if name not in values:
-                        values[name] = piece(data, line.value, line.value_end)
+            if line.known:
+                kind = line.met.kind
+                wanted = line.met.wanted
+            else:
+                width = line.name_end - line.name
+                kind = request_meaning(data + line.name, width)
+                wanted = self.which(data + line.name, width)
+                if line.met != NULL:
+                    as_numbers(data + line.name, width, &line.met.first, &line.met.last)
+                    line.met.width = width
+                    line.met.kind = kind
+                    line.met.wanted = wanted
+            if wanted >= 0:
+                name = self.wanted[wanted]
+                if values is None:
+                    values = {}
+                if name not in values:
+                    values[name] = piece(data, line.value, line.value_end)
             if kind == VIA:
                 via = True
             elif kind != PASS:
@@ -313,26 +426,18 @@ cdef class RequestScan:
         if at > start:
             keep(&kept, data, start, at)
         at += 4
-        message = self.form()
         if target == 5 and memcmp(data, b"POST", 4) == 0:
             method = b"POST"
         else:
             method = piece(data, 0, target - 1)
-        message.method = method
-        message.target = whole = piece(data, target, target_end)
-        message.path = whole if query < 0 else piece(data, target, query)
-        message.minor = 1
-        message.fields = piece(kept.data, 0, kept.size)
-        message.keep_alive = True
-        message.content_length = length
-        message.request_id = b"" if id_start < 0 else piece(data, id_start, id_end)
-        message.end = at
-        message.whole_at = at + length if length > 0 else at
-        if values is not None:
-            message.values = values
-        if via:
-            message.via = True
-        return message
+        whole = self.last
+        width = target_end - target
+        if PyBytes_GET_SIZE(whole) != width or memcmp(PyBytes_AS_STRING(whole), data + target, width) != 0:
+            self.last = whole = piece(data, target, target_end)
+        return (
+            method, whole, whole if query < 0 else piece(data, target, query), piece(kept.data, 0, kept.size),
+            length, b"" if id_start < 0 else piece(data, id_start, id_end), at, values, via,
+        )
 
 
 cdef class ResponseScan:
@@ -362,7 +467,7 @@ cdef class ResponseScan:
         kept.size = 0
         start = width = at
         while True:
-            found = next_line(data, size, at, &line)
+            found = next_line(data, size, at, &line, NULL)
             if found < 0 or at > MAX_HEAD:
                 return None
             if found == 0:

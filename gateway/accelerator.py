@@ -30,6 +30,8 @@ MODULES = (
     "routing.exposure", "routing.hashing", "routing.strategies", "routing.table", "shadow.outbox",
     "shadow.pairing", "shadow.sampler",
 )  # fmt: skip
+EXTENSIONS = ("routing._murmur", "shadow._mirrored")
+"""Written in Cython, and found only where the twins are: what imports them does without them elsewhere."""
 GROUP = "pointsman"
 """The modules call each other without Python in between, so they live in one library of this name."""
 FOLDER = Path(__file__).parent / "compiled"
@@ -43,12 +45,15 @@ def wanted() -> bool:
 
 def source(module: str) -> Path:
     """Where the source of `module` is."""
-    return Path(__file__).parents[1].joinpath(*module.split(".")).with_suffix(".py")
+    suffix = ".pyx" if module in EXTENSIONS else ".py"
+    return Path(__file__).parents[1].joinpath(*module.split(".")).with_suffix(suffix)
 
 
 def digests() -> dict[str, str]:
     """What the twins were, or are to be, made of."""
-    return {module: hashlib.sha256(source(module).read_bytes()).hexdigest() for module in MODULES}
+    return {
+        module: hashlib.sha256(source(module).read_bytes()).hexdigest() for module in (*MODULES, *EXTENSIONS)
+    }
 
 
 def usable(folder: Path = FOLDER) -> bool:
@@ -61,7 +66,9 @@ def usable(folder: Path = FOLDER) -> bool:
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    return {name: folder / f"{name}{EXTENSION_SUFFIXES[0]}" for name in (*MODULES, f"{GROUP}__mypyc")}
+    return {
+        name: folder / f"{name}{EXTENSION_SUFFIXES[0]}" for name in (*MODULES, *EXTENSIONS, f"{GROUP}__mypyc")
+    }
 
 
 def install(folder: Path = FOLDER) -> bool:

@@ -29,6 +29,7 @@ MAX_HELD: Final = 64 * 1024
 """Bytes held of what a client sends ahead; then reading stops."""
 _CR: Final = 13
 METHODS: Final = frozenset((b"GET", b"HEAD", b"POST"))
+_POST: Final = b"POST"
 _ALLOW: Final = b"\r\nallow: GET, HEAD, POST"
 _CLOSE: Final = b"\r\nconnection: close"
 _KEEP: Final = b"\r\nconnection: keep-alive"
@@ -227,7 +228,7 @@ class ClientConnection:
         service = worker.services.by_path.get(message.path)
         if (
             service is None
-            or message.method not in METHODS
+            or (message.method != _POST and message.method not in METHODS)
             or message.content_length > service.max_body
             or (message.via and worker.name in message.fields)
         ):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TypeVar, cast
 
 from domain.routing import Upstream
+from gateway.plain import Plain
 from gateway.resolver import Addresses, ResolveError
 from gateway.trust import Contexts
 from shadow.tasks import Tasks
@@ -23,11 +24,13 @@ class Dialer:
     """`failures` counts what connects failed of: refused, timeout, tls, resolve or unreachable."""
 
     def __init__(
-        self, upstream: Upstream, loop: asyncio.AbstractEventLoop, tasks: Tasks, clock: Callable[[], float]
-    ) -> None:
+        self, upstream: Upstream, loop: asyncio.AbstractEventLoop, tasks: Tasks, clock: Callable[[], float],
+        plain: Plain | None = None,
+    ) -> None:  # fmt: skip
         policy = upstream.policy
         self._upstream = upstream
         self._loop = loop
+        self._plain = plain or Plain(loop, accelerated=False)
         self._clock = clock
         self._contexts = Contexts(policy.trust, loop) if upstream.tls else None
         self._name = (policy.trust.server_name or upstream.host) if upstream.tls else None
@@ -56,6 +59,8 @@ class Dialer:
         for index, address in enumerate(addresses):
             try:
                 async with asyncio.timeout((end - self._clock()) / (len(addresses) - index)):
+                    if context is None:
+                        return await self._plain.connect(protocol, address, self._upstream.port)
                     _, made = await self._loop.create_connection(
                         cast("Callable[[], asyncio.Protocol]", protocol),
                         address,

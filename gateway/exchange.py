@@ -213,8 +213,7 @@ class Exchange:
             return
         service = self._service
         worker = self._worker
-        limits = service.budget.limits
-        if not worker.sampler.sampled(limits.share):
+        if not worker.sampler.sampled(service.share):
             return
         size = message.size
         if not service.budget.open(size):
@@ -225,9 +224,9 @@ class Exchange:
             decision.arm, worker.wall(),
         )  # fmt: skip
         kept = self._kept() if service.keeps else NOTHING_KEPT
-        repeats = limits.noise_share > 0 and worker.sampler.sampled(limits.noise_share)
-        max_body = service.endpoint.max_body
-        self._pending = pending = PendingPair(service.budget, size, max_body, question, kept, repeats=repeats)
+        repeats = service.noise_share > 0 and worker.sampler.sampled(service.noise_share)
+        pending = PendingPair(service.budget, size, service.max_body, question, kept, repeats=repeats)
+        self._pending = pending
         worker.later(Mirror(worker, service, service.version(decision.mirror), message, pending))
         if repeats:
             worker.later(Mirror(worker, service, service.incumbent, message, pending, repeats=True))
@@ -245,11 +244,7 @@ class Exchange:
 
     def _unit_digest(self) -> int:
         unit = self._unit
-        if unit is None or self._service.endpoint.unit.kind is UnitKind.REQUEST:
-            return 0
-        digest = self._worker.unit_hash.copy()
-        digest.update(unit.encode("utf-8", "replace"))
-        return int.from_bytes(digest.digest(), "big")
+        return 0 if unit is None or self._service.unit_is_request else self._worker.unit_hash.digest(unit)
 
     def _ask(self, now: float) -> None:
         pool = self._version.servers.choose(self._tried)

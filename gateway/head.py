@@ -66,6 +66,11 @@ HEADS_REMEMBERED: Final = 256
 """Different response heads of one server."""
 LONGEST_HEAD_REMEMBERED: Final = 4096
 
+OrdinaryHead = tuple[
+    bytes, bytes, bytes, bytes, int, bytes, int, dict[bytes, bytes] | None, bool,
+]  # fmt: skip
+"""What the scan reads of a request: see `_scan.RequestScan.read`."""
+
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]++) ([\x21-\x7e]++) HTTP/([0-9])\.([0-9])")
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: [\t\x20-\x7e\x80-\xff]*+)?")
 _ABSOLUTE = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?#@]+)([/?].*)?")
@@ -108,9 +113,9 @@ class RequestGrammar:
         self._names = FieldNames(REQUEST_KINDS, REQUEST_PREFIXES, wanted, twins=True)
         self._lines: dict[bytes, tuple[bytes, bytes, bytes, int]] = {}
         self._hosts: set[bytes] = set()
-        self._scan: Callable[[bytes], RequestMessage | None] | None = None
+        self._scan: Callable[[bytes], OrdinaryHead | None] | None = None
         if accelerated and _scan is not None:
-            self._scan = _scan.RequestScan(RequestMessage, tuple(sorted(wanted))).read
+            self._scan = _scan.RequestScan(tuple(sorted(wanted))).read
 
     def read(self, data: bytes) -> RequestMessage | None:
         """The request whose head starts `data`; None when the head is not whole yet.
@@ -119,9 +124,9 @@ class RequestGrammar:
         """
         scan = self._scan
         if scan is not None:
-            message = scan(data)
-            if message is not None:
-                return message
+            head = scan(data)
+            if head is not None:
+                return _ordinary(head)
         end = data.find(b"\r\n\r\n")
         if end < 0:
             incomplete(data)
@@ -231,6 +236,25 @@ class RequestGrammar:
             if len(self._hosts) >= REMEMBERED:
                 self._hosts.clear()
             self._hosts.add(value)
+
+
+def _ordinary(head: OrdinaryHead) -> RequestMessage:
+    """What the scan has read, made a message here, where both are compiled: it sets what it finds by name."""
+    message = RequestMessage()
+    method, target, path, fields, length, request_id, end, values, via = head
+    message.method = method
+    message.target = target
+    message.path = path
+    message.minor = 1
+    message.fields = fields
+    message.keep_alive = True
+    message.content_length = length
+    message.request_id = request_id
+    message.end = end
+    message.whole_at = end + length if length > 0 else end
+    message.values = values
+    message.via = via
+    return message
 
 
 def _note_rare(message: RequestMessage, kind: int, value: bytes) -> None:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from gateway.certificates import ServerTls
 from gateway.log import log
 from gateway.origin import Origin
+from gateway.plain import Plain
 from gateway.proxy_protocol import ProxyHeaderError, read_origin
 from settings.downstream import LOCAL
 from settings.schema import Downstream
@@ -63,8 +64,10 @@ class Listener:
         loop: asyncio.AbstractEventLoop,
         tasks: Tasks,
         tls: ServerTls | None,
+        plain: Plain,
     ) -> None:
         self.tls = tls
+        self._plain = plain
         self._socket = listening
         self._host = host
         self._most = connections
@@ -234,7 +237,7 @@ class Listener:
         protocol = cast("asyncio.Protocol", client)
         try:
             if tls is None:
-                await self._loop.connect_accepted_socket(lambda: protocol, connection)
+                await self._plain.accept(protocol, connection)
             else:
                 await self._loop.connect_accepted_socket(
                     lambda: protocol,

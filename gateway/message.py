@@ -100,6 +100,14 @@ class RequestMessage:
         body = self.content or self.body()
         if self.chunked and not self.complete and body:
             body = encode(body)
+        length = self.content_length
+        if length >= 0 and self.complete:  # the common request, in one go
+            return (
+                b"%b %b%b HTTP/1.1\r\nhost: %b%b%b\r\nx-request-id: %b\r\ncontent-length: %d%b\r\n\r\n%b"
+            ) % (
+                self.method, prefix, target, authority, self.fields, self.own, self.request_id, length,
+                extra, body,
+            )  # fmt: skip
         lines = self._lines or self._settled_lines()
         return b"%b %b%b HTTP/1.1\r\nhost: %b%b%b\r\n\r\n%b" % (
             self.method, prefix, target, authority, lines, extra, body,

@@ -21,6 +21,7 @@ from gateway.dialer import Dialer
 from gateway.head import ResponseGrammar
 from gateway.health import HealthWatch
 from gateway.pace import Pace
+from gateway.plain import Plain
 from gateway.queue import Queue, Uploads, Waiting
 from gateway.standing import Standing
 from gateway.upstream import Recipient, UpstreamConnection
@@ -42,13 +43,14 @@ class Pool:
         tasks: Tasks,
         clock: Callable[[], float],
         draw: Callable[[], float] = random.random,
+        plain: Plain | None = None,
     ) -> None:
         policy = upstream.policy
         limits = policy.connections
         self.upstream = upstream
         self.now = clock
         self.grammar = ResponseGrammar()
-        self.dialer = Dialer(upstream, loop, tasks, clock)
+        self.dialer = Dialer(upstream, loop, tasks, clock, plain)
         self.idle_limit = IDLE_LIMIT
         self.standing = Standing(policy, clock)
         self.outlier = self.standing.outlier

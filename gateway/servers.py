@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from domain.members import INCUMBENT
 from domain.routing import Arm, Balance, Upstream, Version
 from gateway.group import Group
+from gateway.plain import Plain
 from gateway.pool import Pool
 from gateway.retries import RetryBudget
 from shadow.tasks import Tasks
@@ -131,7 +132,9 @@ class Pools:
         tasks: Tasks,
         clock: Callable[[], float],
         draw: Callable[[], float] = random.random,
+        plain: Plain | None = None,
     ) -> None:
+        self._plain = plain
         self._loop = loop
         self._tasks = tasks
         self._clock = clock
@@ -172,6 +175,8 @@ class Pools:
     def _pool(self, upstream: Upstream) -> Pool:
         pool = self._pools.get(upstream)
         if pool is None:
-            pool = self._pools[upstream] = Pool(upstream, self._loop, self._tasks, self._clock, self._draw)
+            pool = self._pools[upstream] = Pool(
+                upstream, self._loop, self._tasks, self._clock, self._draw, self._plain
+            )
             pool.watch()
         return pool

@@ -51,7 +51,9 @@ class ServedEndpoint:
     """One endpoint of the snapshot in force. Budget and breaker live on over snapshots.
 
     Attributes:
-        mirrors: whether any request is.
+        mirrors: whether any request is; `share` of them, in basis points.
+        noise_share: of the mirrored ones, whose incumbent is asked a second time.
+        unit_is_request: every request is a unit of its own.
         mirrored: counts mirrors by how they ended, see `gateway.counters`.
         guarded: whether the candidate's answer is served only where it agrees with the incumbent's.
         comparer: what says so; None: not guarded, or nothing that could be compared with (yet).
@@ -77,10 +79,13 @@ class ServedEndpoint:
         "mirrored",
         "mirrors",
         "name",
+        "noise_share",
         "recorder",
         "route",
+        "share",
         "timeout",
         "unit_field",
+        "unit_is_request",
     )
 
     exchange: type[Exchange]
@@ -95,7 +100,10 @@ class ServedEndpoint:
         self.name = endpoint.name
         self.timeout = endpoint.timeout
         self.max_body = endpoint.max_body
-        self.mirrors = endpoint.shadow.share > 0
+        self.share = endpoint.shadow.share
+        self.noise_share = endpoint.shadow.noise_share
+        self.mirrors = self.share > 0
+        self.unit_is_request = endpoint.unit.kind is UnitKind.REQUEST
         self.mirrored = counters.mirrors(endpoint.name)
         self.guarded = endpoint.mode is Mode.GUARDED
         self.comparer: Comparer | None = None
@@ -115,7 +123,7 @@ class ServedEndpoint:
         self.unit_field = endpoint.unit.name.encode() if endpoint.unit.kind is UnitKind.HEADER else None
         self.context_fields = tuple((field, header.encode()) for field, header in endpoint.context)
         self.budget: Budget = Budget(endpoint.shadow) if previous is None else previous.budget
-        self.budget.limits = endpoint.shadow
+        self.budget.bound(endpoint.shadow)
         self.breaker: Breaker = _breaker(endpoint, previous)
         route.breaker_open = self.breaker.opened
 

@@ -39,6 +39,7 @@ from gateway.log import log, report
 from gateway.message import RequestMessage
 from gateway.mirror import Mirror
 from gateway.origin import Origin
+from gateway.plain import Plain
 from gateway.pressure import Pressure, Stage
 from gateway.record_link import RecordLink
 from gateway.recording import RecordedExchange
@@ -55,6 +56,7 @@ from shadow.outbox import Outbox
 from shadow.pairing import PendingPair
 from shadow.sampler import Sampler
 from shadow.tasks import Tasks
+from shadow.units import UnitHash
 from shadow.wire import LAG_BOUNDS, Applied, BreakerOpened, FromWorker, Hello, Publish, TakenOut
 
 TICK = 0.05
@@ -88,17 +90,17 @@ class Worker:
     Attributes:
         clock: seconds, monotonic.
         wall: seconds since 1970.
-        unit_hash: keyed, of 8 bytes; copied for each unit.
+        unit_hash: what stands for a unit in a pair.
         until_sample: requests until the next whose time in the gateway is measured; exchanges count it down.
         name: what this installation calls itself in Via.
     """
 
-    def __init__(self, boot: Boot, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, boot: Boot, loop: asyncio.AbstractEventLoop, plain: Plain | None = None) -> None:
         self.clock = time.monotonic
         self.wall = time.time
         self.counters = Counters()
         self.sampler = Sampler(random.random)
-        self.unit_hash = hashlib.blake2b(digest_size=8, key=boot.unit_key)
+        self.unit_hash = UnitHash(boot.unit_key)
         self.name = _name(boot.unit_key)
         self.clients: set[ClientConnection] = set()
         self.draining = False
@@ -125,7 +127,8 @@ class Worker:
         self._lag = Histogram(LAG_BOUNDS)
         self._tasks = Tasks(report)
         self.comparing = Comparing(self._tasks)
-        self._pools = Pools(loop, self._tasks, self.clock)
+        self._plain = plain or Plain(loop)
+        self._pools = Pools(loop, self._tasks, self.clock, plain=self._plain)
         self._drills = Drills(loop, self._tasks, self.clock, random.random)
         self._outbox = Outbox(self._session)
         self._census = Census()
@@ -209,11 +212,13 @@ class Worker:
                 pending.record.paired(pending)
 
     def _hand_over(self, pair: Pair) -> None:
-        for side in (pair.incumbent, pair.candidate):
-            # Identity first: an enum's hash is a call in Python, and nearly all are answered.
-            if side.outcome is not ANSWERED and side.outcome in _FAULTS_OF_OURS:
-                self._outbox.drop(side.outcome.value)
-                return
+        incumbent, candidate = pair.incumbent.outcome, pair.candidate.outcome
+        # Identity first: an enum's hash is a call in Python, and nearly all are answered.
+        if incumbent is not ANSWERED or candidate is not ANSWERED:
+            for outcome in (incumbent, candidate):
+                if outcome in _FAULTS_OF_OURS:
+                    self._outbox.drop(outcome.value)
+                    return
         self._outbox.add(pair)
         if not self._flushing:
             self._flushing = True
@@ -431,6 +436,7 @@ class Worker:
             loop=self._loop,
             tasks=self._tasks,
             tls=ServerTls(self._boot.certificates) if self._boot.certificates else None,
+            plain=self._plain,
         )
         if self.access is not None:
             self.access.start()
@@ -459,6 +465,7 @@ class Worker:
             await self._record_link.close()
         self._pools.close()
         await self._tasks.cancel()
+        self._plain.close()
         self.comparing.close()
         if self.access is not None:
             self.access.close()

@@ -13,13 +13,20 @@ surrogates' bytes. It must never reach mmh3 as `str`: mmh3 5.3 crashes the proce
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import mmh3
 
 from domain.routing import FULL_WEIGHT
 
+try:
+    from routing import _murmur
+except ImportError:  # as everywhere but in an accelerated worker
+    _murmur = None  # type: ignore[assignment]
+
 _hash: Final = mmh3.hash
+_hashed: Final[Callable[[str, str, int], int] | None] = None if _murmur is None else _murmur.hashed
 VARIANT_SEED: Final = 86_028_157
 """The seed of variant assignment in the Unleash client specification; a rollout has seed 0."""
 
@@ -30,6 +37,8 @@ def normalized(identifier: str, group: str, modulus: int, seed: int = 0) -> int:
     >>> normalized("123", "gr1", 100)
     73
     """
+    if _hashed is not None:
+        return _hashed(group, identifier, seed) % modulus + 1
     try:
         return _hash(f"{group}:{identifier}".encode(), seed, False) % modulus + 1
     except UnicodeEncodeError:
@@ -38,6 +47,8 @@ def normalized(identifier: str, group: str, modulus: int, seed: int = 0) -> int:
 
 def bucket(release: str, unit: str) -> int:
     """0..9999: the unit is inside a release's weight when its bucket is below it."""
+    if _hashed is not None:
+        return _hashed(release, unit, 0) % FULL_WEIGHT
     try:
         return _hash(f"{release}:{unit}".encode(), 0, False) % FULL_WEIGHT
     except UnicodeEncodeError:

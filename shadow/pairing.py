@@ -8,27 +8,48 @@ pair ends, because each of its sides ends by the endpoint's timeout.
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 from domain.members import INCUMBENT
 from domain.observation import Observation, Outcome, Pair
 from domain.routing import Arm
 from domain.snapshot import ShadowLimits
 
+try:
+    from shadow import _mirrored
+except ImportError:  # as everywhere but in an accelerated worker
+    _mirrored = None  # type: ignore[assignment]
+
+T = TypeVar("T")
+
+
+class _New(Protocol):
+    def __call__(self, form: type[T], values: tuple[object, ...], /) -> T: ...
+
+
+_new: Final[_New] = tuple.__new__ if _mirrored is None else _mirrored.named
+"""A named tuple, made as tuples are: its own constructor takes twice the time."""
+
 
 class Budget:
-    """What one endpoint's open pairs hold in this worker."""
+    """What one endpoint's open pairs hold in this worker. `limits` are set by `bound`."""
 
-    __slots__ = ("held", "limits", "pairs")
+    __slots__ = ("_most_bytes", "_most_pairs", "held", "limits", "pairs")
 
     def __init__(self, limits: ShadowLimits) -> None:
-        self.limits = limits
+        self.bound(limits)
         self.pairs = 0
         self.held = 0
 
+    def bound(self, limits: ShadowLimits) -> None:
+        """From now on `limits` hold."""
+        self.limits = limits
+        self._most_pairs = limits.max_in_flight
+        self._most_bytes = limits.max_bytes
+
     def open(self, size: int) -> bool:
         """Room for one more pair whose request is `size` bytes? Then it is taken."""
-        if self.pairs >= self.limits.max_in_flight or self.held + size > self.limits.max_bytes:
+        if self.pairs >= self._most_pairs or self.held + size > self._most_bytes:
             return False
         self.pairs += 1
         self.held += size
@@ -36,7 +57,7 @@ class Budget:
 
     def hold(self, size: int) -> bool:
         """Room for `size` more bytes? Then they are taken."""
-        if self.held + size > self.limits.max_bytes:
+        if self.held + size > self._most_bytes:
             return False
         self.held += size
         return True
@@ -106,18 +127,21 @@ class Kept(NamedTuple):
 
 
 NOTHING_KEPT = Kept()
+_ASKED: Final = Asked
+_OBSERVATION: Final = Observation
+_PAIR: Final = Pair
 
 
 def asked(request_id: str, endpoint: str, unit: int, generation: int, served: Arm, at: float) -> Asked:
-    """An Asked, made as tuples are: a named tuple's own constructor takes twice the time."""
-    return tuple.__new__(Asked, (request_id, endpoint, unit, generation, served, at))
+    """An Asked."""
+    return _new(_ASKED, (request_id, endpoint, unit, generation, served, at))
 
 
 def observed(
     version: str, outcome: Outcome, status: int, latency: float, body: bytes, media: str
 ) -> Observation:
-    """An Observation, made likewise."""
-    return tuple.__new__(Observation, (version, outcome, status, latency, body, media))
+    """An Observation."""
+    return _new(_OBSERVATION, (version, outcome, status, latency, body, media))
 
 
 class Recorded(Protocol):
@@ -209,5 +233,8 @@ class PendingPair:
         if incumbent is None or candidate is None or (self.repeats and repeat is None):
             return None
         self._budget.close(self._held)
-        # As tuples are made, in one call: it happens once a mirrored request.
-        return tuple.__new__(Pair, (*self._asked, incumbent, candidate, repeat, *self.kept))
+        # As tuples of anything: compiled, those of known length are taken apart and made anew at each step.
+        asked: tuple[object, ...] = self._asked
+        sides: tuple[object, ...] = (incumbent, candidate, repeat)
+        kept: tuple[object, ...] = self.kept
+        return _new(_PAIR, asked + sides + kept)

@@ -68,7 +68,12 @@ def test_the_wheel_carries_the_licence_and_no_built_or_test_files(names: frozens
 
 
 def test_every_source_file_of_the_packages_is_in_the_wheel(names: frozenset[str]) -> None:
-    sources = {path.relative_to(ROOT).as_posix() for top in TOP_LEVEL for path in (ROOT / top).rglob("*.py")}
+    sources = {
+        path.relative_to(ROOT).as_posix()
+        for top in TOP_LEVEL
+        for kind in ("*.py", "*.pyx")  # a twin is used only where the source is found that it was made of
+        for path in (ROOT / top).rglob(kind)
+    }
     assert sources <= names
 
 

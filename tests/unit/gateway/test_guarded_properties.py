@@ -23,6 +23,7 @@ from domain.snapshot import ShadowLimits, Snapshot
 from gateway.boot import Boot
 from gateway.chunks import ChunkDecoder
 from gateway.client import ClientConnection
+from gateway.plain import Plain
 from gateway.worker import Worker
 from settings.schema import CompareSettings
 from tests.support.gateway import endpoint, eventually, post
@@ -151,7 +152,7 @@ async def tell(order: list[Event]) -> tuple[Stage, bytes]:
     )  # fmt: skip
     with socket.socket() as listening:
         boot = Boot(0, listening.fileno(), "", 1.0, b"k" * 32, Snapshot(1, (guarded,)))
-        worker = Worker(boot, loop)
+        worker = Worker(boot, loop, Plain(loop, accelerated=False))
         stage = Stage(worker, loop, ports)
         await stage.begin()
         for event in order:

@@ -68,6 +68,13 @@ def test_a_bucket_is_from_0_to_9999_and_counts_from_zero(release: str, unit: str
     assert bucket(release, unit) == mmh3.mmh3_32_uintdigest(f"{release}:{unit}".encode()) % 10_000
 
 
+@pytest.mark.parametrize("length", [*range(9), 400, *range(505, 516), 5000])
+def test_a_unit_of_any_length_is_hashed_to_its_last_byte(length: int) -> None:
+    unit = "é" * (length % 2) + "u" * length
+    assert bucket("rain", unit) == mmh3.hash(f"rain:{unit}".encode(), 0, False) % 10_000
+    assert bucket(unit, "rain") == mmh3.hash(f"{unit}:rain".encode(), 0, False) % 10_000
+
+
 def test_a_unit_that_has_no_utf8_is_hashed_and_does_not_end_the_process() -> None:
     assert 0 <= bucket("release", "\ud800") <= 9999
     assert bucket("release", "\ud800") != bucket("release", "\ud801")

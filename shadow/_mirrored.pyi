@@ -1,0 +1,9 @@
+from typing import TypeVar
+
+T = TypeVar("T")
+
+def named(form: type[T], values: tuple[object, ...]) -> T: ...
+
+class UnitHash:
+    def __init__(self, key: bytes) -> None: ...
+    def digest(self, unit: str) -> int: ...

@@ -245,6 +245,7 @@ def test_messages_of_others_and_garbage_change_nothing(tmp_path: Path) -> None:
         async with RedisServer() as server, fleet(tmp_path, server.url, 1) as replicas:
             await replicas.all(_reached)
             only = replicas.replicas[0]
+            await replicas.until(lambda: only.membership.fleet._line is not None)
             line = only.membership.fleet._line
             for message in (
                 b"", b"{}", b'{"life":"x","endpoint":"snow","kills":[]}', b"\xff" * 1000, DEEP,

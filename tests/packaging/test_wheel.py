@@ -95,7 +95,7 @@ def test_every_module_of_the_command_line_comes_from_the_installed_wheel(
 def _run(*command: str, cwd: Path, path: Path | None = None) -> str:
     environment = {**os.environ, "NO_COLOR": "1"} | ({"PYTHONPATH": str(path)} if path else {})
     done = subprocess.run(
-        command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=240
+        command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=600
     )
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
     return done.stdout

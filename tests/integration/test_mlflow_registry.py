@@ -94,45 +94,6 @@ def test_a_version_is_told_whole_from_the_registry_and_from_its_run(url: str) ->
     )
 
 
-def test_a_moved_alias_is_told_a_deleted_one_is_none_and_an_outage_leaves_the_last(
-    url: str, running: ExitStack, tmp_path: Path
-) -> None:
-    store = MlflowStore(url)
-    for accuracy in (0.91, 0.92):
-        store.register("rain", store.run(accuracy))
-    store.alias("rain", "champion", "1")
-    configuration = document(tmp_path)
-    configuration["registry"] = {"source": "mlflow", "poll": "100ms", "mlflow": {"url": url}}
-    configuration["endpoints"]["rain"]["candidate"]["lineage"] = "rain@champion"
-    write(tmp_path, configuration)
-
-    async def scenario() -> None:
-        async with here(tmp_path) as control:
-            told: list[tuple[str | None, str | None]] = []
-            shown = await settled(control, "known", "1")
-            assert (shown["moves"], shown["references"]) == (True, ["models:/rain@champion"])
-            assert json.dumps(shown["record"]["metrics"]) == '{"accuracy": 0.91}'
-            control.control.lineage.react(
-                lambda endpoint, arm, before, after: told.append((named(before), named(after)))
-            )
-            await asyncio.to_thread(store.alias, "rain", "champion", "2")
-            shown = await settled(control, "known", "2")
-            assert shown["record"]["metrics"] == {"accuracy": 0.92}
-            await asyncio.to_thread(store.unalias, "rain", "champion")
-            shown = await settled(control, "none", None)
-            assert "champion not found" in shown["reason"]
-            await asyncio.to_thread(store.alias, "rain", "champion", "1")
-            await settled(control, "known", "1")
-            assert told == [("1", "2"), ("2", None), (None, "1")]
-            await asyncio.to_thread(running.close)
-            shown = await settled(control, "stale", "1")
-            assert "MLflow at" in shown["reason"]
-            assert shown["stale_since"] is not None
-            assert told == [("1", "2"), ("2", None), (None, "1")]
-
-    asyncio.run(scenario())
-
-
 def test_an_alias_that_moves_in_a_real_registry_is_followed_and_moved_back_by_a_promotion(
     url: str, tmp_path: Path
 ) -> None:
@@ -188,3 +149,42 @@ def test_an_alias_that_moves_in_a_real_registry_is_followed_and_moved_back_by_a_
         asyncio.run(scenario())
     finally:
         models.stop()
+
+
+def test_a_moved_alias_is_told_a_deleted_one_is_none_and_an_outage_leaves_the_last(
+    url: str, running: ExitStack, tmp_path: Path
+) -> None:
+    store = MlflowStore(url)
+    for accuracy in (0.91, 0.92):
+        store.register("rain", store.run(accuracy))
+    store.alias("rain", "champion", "1")
+    configuration = document(tmp_path)
+    configuration["registry"] = {"source": "mlflow", "poll": "100ms", "mlflow": {"url": url}}
+    configuration["endpoints"]["rain"]["candidate"]["lineage"] = "rain@champion"
+    write(tmp_path, configuration)
+
+    async def scenario() -> None:
+        async with here(tmp_path) as control:
+            told: list[tuple[str | None, str | None]] = []
+            shown = await settled(control, "known", "1")
+            assert (shown["moves"], shown["references"]) == (True, ["models:/rain@champion"])
+            assert json.dumps(shown["record"]["metrics"]) == '{"accuracy": 0.91}'
+            control.control.lineage.react(
+                lambda endpoint, arm, before, after: told.append((named(before), named(after)))
+            )
+            await asyncio.to_thread(store.alias, "rain", "champion", "2")
+            shown = await settled(control, "known", "2")
+            assert shown["record"]["metrics"] == {"accuracy": 0.92}
+            await asyncio.to_thread(store.unalias, "rain", "champion")
+            shown = await settled(control, "none", None)
+            assert "champion not found" in shown["reason"]
+            await asyncio.to_thread(store.alias, "rain", "champion", "1")
+            await settled(control, "known", "1")
+            assert told == [("1", "2"), ("2", None), (None, "1")]
+            await asyncio.to_thread(running.close)
+            shown = await settled(control, "stale", "1")
+            assert "MLflow at" in shown["reason"]
+            assert shown["stale_since"] is not None
+            assert told == [("1", "2"), ("2", None), (None, "1")]
+
+    asyncio.run(scenario())

@@ -16,10 +16,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from bench.openloop import Answer, OpenLoop, percentile, precise_loop
+from bench.openloop import Answer, OpenLoop, precise_loop
 from bench.pointsman import ENDPOINT, Pointsman, Setup
 from bench.process import BenchError, Child, free_ports
-from bench.report import Goal, Section, milliseconds, rendered
+from bench.report import DELAYS, Goal, Section, delays, rendered
 from bench.traffic import requests
 
 RATE = 200.0
@@ -102,16 +102,8 @@ def section(reports: Sequence[dict[str, Any]], statuses: Sequence[int]) -> Secti
     return Section(
         name="drill",
         title=f"Drills: {RATE:.0f} requests a second, a fifth of the answers flipped, {len(reports)} times",
-        columns=("", "median ms", "p90 ms", "worst ms"),
-        rows=tuple(
-            (
-                name,
-                milliseconds(statistics.median(values)),
-                milliseconds(percentile(values, 0.9)),
-                milliseconds(max(values)),
-            )
-            for name, values in figures.items()
-        ),
+        columns=DELAYS,
+        rows=delays(figures),
         goals=(
             Goal("median recovery", statistics.median(recovery) * 1e3, RECOVERY_LIMIT * 1e3, " ms"),
             Goal("median after detection", statistics.median(detected) * 1e3, DETECTED_LIMIT * 1e3, " ms"),

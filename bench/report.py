@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+
+from bench.openloop import percentile
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +132,22 @@ def microseconds(seconds: float) -> str:
 
 def milliseconds(seconds: float) -> str:
     return f"{seconds * 1e3:.2f}"
+
+
+DELAYS = ("", "median ms", "p90 ms", "worst ms")
+
+
+def delays(seconds: Mapping[str, Sequence[float]]) -> tuple[tuple[str, ...], ...]:
+    """A row for each name, under the columns DELAYS."""
+    return tuple(
+        (
+            name,
+            milliseconds(statistics.median(values)),
+            milliseconds(percentile(values, 0.9)),
+            milliseconds(max(values)),
+        )
+        for name, values in seconds.items()
+    )
 
 
 def mebibytes(size: float) -> str:

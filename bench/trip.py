@@ -18,10 +18,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from bench.openloop import Answer, OpenLoop, percentile, precise_loop
+from bench.openloop import Answer, OpenLoop, precise_loop
 from bench.pointsman import Pointsman, Setup
 from bench.process import BenchError, Child, free_ports
-from bench.report import Goal, Section, milliseconds
+from bench.report import DELAYS, Goal, Section, delays
 from bench.traffic import requests
 
 RATE = 300.0
@@ -175,16 +175,8 @@ def section(trips: Sequence[Trip], witness: Witness) -> Section:
     return Section(
         name="trip",
         title=f"The trip: {WORKERS} workers, {RATE:.0f} requests a second, {len(trips)} rounds",
-        columns=("", "median ms", "p90 ms", "worst ms"),
-        rows=tuple(
-            (
-                name,
-                milliseconds(statistics.median(values)),
-                milliseconds(percentile(values, 0.9)),
-                milliseconds(max(values)),
-            )
-            for name, values in figures.items()
-        ),
+        columns=DELAYS,
+        rows=delays(figures),
         goals=(
             Goal(
                 "median from the breach to the last worker's confirmation",

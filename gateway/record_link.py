@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import cast
 
 import msgspec
 
 from gateway.records import RecordOutbox
 from monitoring.log.wire import Kept, decode_from_log
-from shadow.link import CLOSE_TIMEOUT, FIRST_PAUSE, LONGEST_PAUSE, MAX_UNSENT, STEADY
+from shadow.link import CLOSE_TIMEOUT, MAX_UNSENT
+from shadow.reconnecting import FIRST_PAUSE, Reconnecting
 from shadow.tasks import Tasks
 from shadow.wire import FrameBuffer
 
 
-class RecordLink(asyncio.Protocol):
+class RecordLink(Reconnecting):
     """Sends what is in `outbox` to the log at `path`."""
 
     def __init__(
@@ -28,15 +28,12 @@ class RecordLink(asyncio.Protocol):
         tasks: Tasks,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._path = path
+        super().__init__(path)
         self._outbox = outbox
         self._report = report
         self._tasks = tasks
         self._monotonic = monotonic
-        self._transport: asyncio.Transport | None = None
         self._frames = FrameBuffer()
-        self._lost = asyncio.Event()
-        self._closing = False
         self._started = False
 
     def start(self) -> None:
@@ -46,30 +43,11 @@ class RecordLink(asyncio.Protocol):
             self._outbox.look(self._monotonic(), connected=True)
             self._tasks.spawn(self._stay_connected(), "record link")
 
-    async def _stay_connected(self) -> None:
-        loop = asyncio.get_running_loop()
-        pause = FIRST_PAUSE
-        while not self._closing:
-            self._lost.clear()
-            try:
-                await loop.create_unix_connection(lambda: self, self._path)
-            except OSError:
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE)
-                continue
-            connected = loop.time()
-            await self._lost.wait()
-            if loop.time() - connected > STEADY:
-                pause = FIRST_PAUSE
-            elif not self._closing:
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE)
-
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
+        super().connection_made(transport)
         self._frames = FrameBuffer()
         for data in self._outbox.resend():
-            self._transport.write(data)
+            self._write(data)
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -81,10 +59,6 @@ class RecordLink(asyncio.Protocol):
             self._report("record link", error)
             if self._transport is not None:
                 self._transport.abort()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._transport = None
-        self._lost.set()
 
     def flush(self) -> None:
         """Send what waits, as far as the bounds allow, and judge how the log keeps up."""

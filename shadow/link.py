@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import cast
 
 import msgspec
 
 from routing.answers import Answers
 from shadow.outbox import Counts, Outbox
+from shadow.reconnecting import Reconnecting
 from shadow.tasks import Tasks
 from shadow.wire import (
     Acknowledged,
@@ -29,18 +29,13 @@ from shadow.wire import (
     frame,
 )
 
-FIRST_PAUSE = 0.02
-LONGEST_PAUSE = 0.5
-"""Seconds between attempts to connect."""
-STEADY = 1.0
-"""Seconds a connection must have lasted for the next pause to be the first again."""
 CLOSE_TIMEOUT = 2.0
 """Seconds the control process gets to read the last of it."""
 MAX_UNSENT = 16 * 1024 * 1024
 """Bytes in the socket's buffer above which no further batch is cut."""
 
 
-class Link(asyncio.Protocol):
+class Link(Reconnecting):
     """`greeting` gives the messages for a new connection, Hello first; `publish` gets each snapshot message,
     `take_out` what comes before one; `counts` the deltas since it was last called; `answers` is what is known
     of units, where that is asked."""
@@ -59,7 +54,7 @@ class Link(asyncio.Protocol):
         answers: Answers | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._path = path
+        super().__init__(path)
         self._outbox = outbox
         self._greeting = greeting
         self._publish = publish
@@ -69,10 +64,7 @@ class Link(asyncio.Protocol):
         self._tasks = tasks
         self._monotonic = monotonic
         self._answers = Answers() if answers is None else answers
-        self._transport: asyncio.Transport | None = None
         self._frames = FrameBuffer()
-        self._lost = asyncio.Event()
-        self._closing = False
 
     @property
     def connected(self) -> bool:
@@ -82,32 +74,13 @@ class Link(asyncio.Protocol):
         """Connect, now and whenever the connection is lost."""
         self._tasks.spawn(self._stay_connected(), "link")
 
-    async def _stay_connected(self) -> None:
-        loop = asyncio.get_running_loop()
-        pause = FIRST_PAUSE
-        while not self._closing:
-            self._lost.clear()
-            try:
-                await loop.create_unix_connection(lambda: self, self._path)
-            except OSError:
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE)
-                continue
-            connected = loop.time()
-            await self._lost.wait()
-            if loop.time() - connected > STEADY:
-                pause = FIRST_PAUSE
-            elif not self._closing:
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE)
-
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
+        super().connection_made(transport)
         self._frames = FrameBuffer()
         for message in self._greeting():
-            self._transport.write(frame(message))
+            self.say(message)
         for data in self._outbox.resend():
-            self._transport.write(data)
+            self._write(data)
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -127,10 +100,6 @@ class Link(asyncio.Protocol):
             self._take_out(message)
         else:
             self._publish(message)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._transport = None
-        self._lost.set()
 
     def say(self, message: FromWorker) -> None:
         """Send `message` if connected; what matters beyond a connection belongs in the greeting."""

@@ -12,26 +12,18 @@ MAX_COLUMNS columns, whose names have at most MAX_NAME characters, and everythin
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, cast
 
 import numpy as np
 
 from comparators.prediction import Prediction, Unreadable, Values
-from comparators.readers.body import inflated
-from comparators.readers.document import MAX_PARTS, decode
-from comparators.readers.scalars import noun
-from comparators.readers.seldon import matrix
-from comparators.readers.tensors import prediction
-from comparators.readers.v2 import read_tensors
-from comparators.wording import quoted
+from comparators.readers.document import MAX_PARTS
+from comparators.readers.table import Table, demand_short, named_tensors, table
 from domain.media import Media
 
 MAX_COLUMNS = 10_000
 """In one table of features."""
-
-MAX_NAME = 128
-"""Characters of a column's name; a path repeats every key above it, so long keys would multiply."""
 
 Column = Sequence[object]
 
@@ -60,20 +52,22 @@ def without_features(reason: str) -> Features:
 def features(protocol: str, body: bytes, media: Media) -> Features:
     """The features in a request of `protocol` (one of PROTOCOLS). Never raises: see `reason`."""
     try:
-        return _READERS[protocol](body, media)
+        return _read(protocol, body, media)
     except Unreadable as error:
         return without_features(error.reason.replace("the answer", "the request"))
 
 
-def _v2(body: bytes, media: Media) -> Features:
-    inputs, payloads = read_tensors(body, media, "inputs")
+def _read(protocol: str, body: bytes, media: Media) -> Features:
+    if protocol == "v2":
+        return _of_tensors(*named_tensors(body, media))
+    found = table(protocol, body, media)
+    return _of_rows(found) if found.inputs is None else _of_inputs(found.inputs)
+
+
+def _of_tensors(count: int, tensors: Iterable[tuple[str, Prediction]]) -> Features:
     columns: dict[str, Column] = {}
-    for at, tensor in enumerate(inputs):
-        name = tensor.get("name") if isinstance(tensor, dict) else None
-        if not isinstance(tensor, dict) or not isinstance(name, str):
-            raise Unreadable(f"input {at} has no name")
-        found = prediction(tensor, f"input {quoted(name)}", None if payloads is None else payloads.get(at))
-        if len(inputs) == 1 and found.has_numbers:
+    for name, found in tensors:
+        if count == 1 and found.has_numbers:
             return _of_matrix(found, name)
         columns |= _columns_of(found, name)
     return _of_columns(columns)
@@ -93,76 +87,22 @@ def _columns_of(found: Prediction, name: str) -> dict[str, Column]:
 
 
 def _names(name: str, width: int) -> tuple[str, ...]:
-    _check_name(name)
+    demand_short(name)
     return (name,) if width == 1 else tuple(f"{name}.{at}" for at in range(width))
 
 
-def _mlflow(body: bytes, media: Media) -> Features:
-    document = _object(_decoded(body, media))
-    if "dataframe_split" in document:
-        split_frame = _object(document["dataframe_split"])
-        return _of_rows(split_frame.get("data"), split_frame.get("columns"))
-    if "dataframe_records" in document:
-        return _of_rows(document["dataframe_records"])
-    return _tensors_of(document)
-
-
-def _tfserving(body: bytes, media: Media) -> Features:
-    return _tensors_of(_object(_decoded(body, media)))
-
-
-def _tensors_of(document: dict[str, object]) -> Features:
-    """`instances` in rows, or `inputs` in columns."""
-    if "instances" in document:
-        return _of_rows(document["instances"])
-    if "inputs" not in document:
-        raise Unreadable("the request has none of the fields that hold features")
-    inputs = document["inputs"]
-    if not isinstance(inputs, dict):
-        return _of_rows(inputs)
+def _of_inputs(inputs: Mapping[str, object]) -> Features:
     columns: dict[str, Column] = {}
     for name, values in inputs.items():
-        table = _of_rows(values)
-        for at, column in enumerate(_names(name, len(table.names))):
-            columns[column] = table.values[:, at].tolist()
+        part = _of_rows(Table(values))
+        for at, column in enumerate(_names(name, len(part.names))):
+            columns[column] = part.values[:, at].tolist()
     return _of_columns(columns)
 
 
-def _seldon(body: bytes, media: Media) -> Features:
-    document = _object(_decoded(body, media))
-    if "data" in document:
-        values, names = matrix(document["data"])
-        return _of_rows(values, names or None)
-    if "jsonData" in document:
-        return _of_document(document["jsonData"])
-    raise Unreadable("the request has neither data nor jsonData")
-
-
-def _json(body: bytes, media: Media) -> Features:
-    return _of_document(_decoded(body, media))
-
-
-def _openai(body: bytes, media: Media) -> Features:
-    raise Unreadable("a request for a text has no columns of features")
-
-
-def _of_document(document: object) -> Features:
-    """An array of rows, an object that holds nothing else, or one object, whose leaves are one row."""
-    if isinstance(document, dict) and len(document) == 1:
-        (only,) = document.values()
-        if isinstance(only, list) and only and isinstance(only[0], dict | list):
-            return _of_rows(only)
-    if isinstance(document, dict):
-        return _of_rows([document])
-    return _of_rows(document if isinstance(document, list) else [document])
-
-
-def _of_rows(rows: object, names: object = None) -> Features:
+def _of_rows(whole: Table) -> Features:
     """A row an instance: an object of leaves, an array of numbers, nested or not, or a number."""
-    if not isinstance(rows, list):
-        raise Unreadable(f"the features are {noun(rows)}, not an array of rows")
-    if not rows:
-        raise Unreadable("there are no rows of features")
+    rows, names = whole.some(), whole.names
     found: list[dict[str, float]] = [{} for _ in rows]
     given = [str(name) for name in names] if isinstance(names, list) else []
     cells = 0
@@ -186,7 +126,7 @@ def _of_rows(rows: object, names: object = None) -> Features:
 
 def _gather(leaves: dict[str, float], path: str, value: object) -> None:
     """Every leaf of `value` by its dotted path; a value alone is column 0."""
-    _check_name(path)
+    demand_short(path)
     if isinstance(value, dict):
         for key, member in value.items():
             _gather(leaves, f"{path}.{key}" if path else key, member)
@@ -207,30 +147,5 @@ def _of_columns(columns: dict[str, Column]) -> Features:
     return Features(tuple(columns), values.T)
 
 
-def _decoded(body: bytes, media: Media) -> object:
-    return decode(inflated(body, media))
-
-
-def _object(document: object) -> dict[str, object]:
-    if not isinstance(document, dict):
-        raise Unreadable(f"the request holds {noun(document)} where an object is needed")
-    return document
-
-
-def _check_name(name: str) -> None:
-    if len(name) > MAX_NAME:
-        raise Unreadable(f"the name of a feature has {len(name)} characters; up to {MAX_NAME} are looked at")
-
-
 def _too_wide(columns: int) -> Unreadable:
     return Unreadable(f"there are {columns} columns of features; up to {MAX_COLUMNS} are looked at")
-
-
-_READERS: dict[str, Callable[[bytes, Media], Features]] = {
-    "v2": _v2,
-    "mlflow": _mlflow,
-    "tfserving": _tfserving,
-    "seldon": _seldon,
-    "openai": _openai,
-    "json": _json,
-}

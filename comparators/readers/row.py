@@ -9,18 +9,13 @@ that is not features is Unreadable.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import cast
 
 from comparators.prediction import Prediction, Unreadable
-from comparators.readers.body import inflated
-from comparators.readers.document import decode
-from comparators.readers.features import MAX_NAME
 from comparators.readers.scalars import noun
-from comparators.readers.seldon import matrix
-from comparators.readers.tensors import prediction
-from comparators.readers.v2 import read_tensors
+from comparators.readers.table import Table, demand_short, named_tensors, table
 from comparators.wording import clipped, quoted
 from domain.media import Media
 
@@ -35,24 +30,22 @@ Row = dict[str, Value]
 
 def first_row(protocol: str, body: bytes, media: Media) -> Row:
     """The features of the first row, at most MOST; null and NaN are None. Raises Unreadable."""
-    return _READERS[protocol](body, media)
+    if protocol == "v2":
+        return _of_tensors(named_tensors(body, media)[1])
+    found = table(protocol, body, media)
+    return _first(found) if found.inputs is None else _of_inputs(found.inputs)
 
 
-def _v2(body: bytes, media: Media) -> Row:
-    inputs, payloads = read_tensors(body, media, "inputs")
+def _of_tensors(tensors: Iterable[tuple[str, Prediction]]) -> Row:
     row: Row = {}
-    for at, tensor in enumerate(inputs):
-        name = tensor.get("name") if isinstance(tensor, dict) else None
-        if not isinstance(tensor, dict) or not isinstance(name, str):
-            raise Unreadable(f"input {at} has no name")
-        found = prediction(tensor, f"input {quoted(name)}", None if payloads is None else payloads.get(at))
+    for name, found in tensors:
         _add(row, name, found)
     return row
 
 
 def _add(row: Row, name: str, found: Prediction) -> None:
     """The first row of a tensor."""
-    _check(name)
+    demand_short(name)
     width = min(found.width, MOST - len(row))
     values: Sequence[object] = ()
     if found.numbers is not None:
@@ -69,28 +62,7 @@ def _add(row: Row, name: str, found: Prediction) -> None:
     row.update(zip(names, cast("Sequence[Value]", values), strict=False))
 
 
-def _mlflow(body: bytes, media: Media) -> Row:
-    document = _object(decode(inflated(body, media)))
-    if "dataframe_split" in document:
-        frame = _object(document["dataframe_split"])
-        return _first(frame.get("data"), frame.get("columns"))
-    if "dataframe_records" in document:
-        return _first(document["dataframe_records"])
-    return _of_tensors(document)
-
-
-def _tfserving(body: bytes, media: Media) -> Row:
-    return _of_tensors(_object(decode(inflated(body, media))))
-
-
-def _of_tensors(document: Mapping[str, object]) -> Row:
-    if "instances" in document:
-        return _first(document["instances"])
-    if "inputs" not in document:
-        raise Unreadable("the request has none of the fields that hold features")
-    inputs = document["inputs"]
-    if not isinstance(inputs, dict):
-        return _first(inputs)
+def _of_inputs(inputs: Mapping[str, object]) -> Row:
     row: Row = {}
     for name, values in inputs.items():
         if not isinstance(values, list) or not values:
@@ -99,39 +71,9 @@ def _of_tensors(document: Mapping[str, object]) -> Row:
     return row
 
 
-def _seldon(body: bytes, media: Media) -> Row:
-    document = _object(decode(inflated(body, media)))
-    if "data" in document:
-        values, names = matrix(document["data"])
-        return _first(values, names or None)
-    if "jsonData" in document:
-        return _of_document(document["jsonData"])
-    raise Unreadable("the request has neither data nor jsonData")
-
-
-def _json(body: bytes, media: Media) -> Row:
-    return _of_document(decode(inflated(body, media)))
-
-
-def _openai(body: bytes, media: Media) -> Row:
-    raise Unreadable("a request for a text has no columns of features")
-
-
-def _of_document(document: object) -> Row:
-    if isinstance(document, dict) and len(document) == 1:
-        (only,) = document.values()
-        if isinstance(only, list) and only and isinstance(only[0], dict | list):
-            return _first(only)
-    return _first(document if isinstance(document, list) else [document])
-
-
-def _first(rows: object, names: object = None) -> Row:
-    """The first of `rows`, whose values stand under `names` where they have such."""
-    if not isinstance(rows, list):
-        raise Unreadable(f"the features are {noun(rows)}, not an array of rows")
-    if not rows:
-        raise Unreadable("there are no rows of features")
-    first = rows[0]
+def _first(whole: Table) -> Row:
+    """The first row, whose values stand under the table's names where it has such."""
+    first, names = whole.some()[0], whole.names
     if isinstance(names, list) and isinstance(first, list):
         if len(first) != len(names):
             raise Unreadable(f"a row has {len(first)} values; {len(names)} columns are named")
@@ -143,7 +85,7 @@ def _first(rows: object, names: object = None) -> Row:
 
 def _gather(row: Row, path: str, value: object) -> None:
     """Every leaf of `value` by its dotted path; a value alone is column 0."""
-    _check(path)
+    demand_short(path)
     if len(row) >= MOST:
         return
     if isinstance(value, dict):
@@ -163,24 +105,3 @@ def _value(value: object) -> Value:
         number = float(value)
         return None if math.isnan(number) else number
     return None
-
-
-def _object(document: object) -> dict[str, object]:
-    if not isinstance(document, dict):
-        raise Unreadable(f"the request holds {noun(document)} where an object is needed")
-    return document
-
-
-def _check(name: str) -> None:
-    if len(name) > MAX_NAME:
-        raise Unreadable(f"the name of a feature has {len(name)} characters; up to {MAX_NAME} are looked at")
-
-
-_READERS: dict[str, Callable[[bytes, Media], Row]] = {
-    "v2": _v2,
-    "mlflow": _mlflow,
-    "tfserving": _tfserving,
-    "seldon": _seldon,
-    "openai": _openai,
-    "json": _json,
-}

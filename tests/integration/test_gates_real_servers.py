@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,6 @@ from gates.result import GateResult
 from gates.runner import registered, run
 from settings.parse import parse
 from tests.support import model_servers
-from tests.support.model_servers import ServerMissingError
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(600)]
 
@@ -30,25 +28,7 @@ FLOWERS, KINDS = load_iris(return_X_y=True)
 
 @pytest.fixture(scope="module")
 def ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], int]]:
-    """A server's port, by its name; started when first asked for. Skips, and says why, where it cannot be."""
-    known: dict[str, int] = {}
-    with ExitStack() as running:
-
-        def port(name: str) -> int:
-            if name not in known:
-                server, _, model = name.partition(" ")
-                folder = tmp_path_factory.mktemp(name.replace(" ", "-"))
-                try:
-                    if model:
-                        known[name] = running.enter_context(model_servers.mlflow(folder, model))
-                    elif server == "kserve":
-                        known[name] = running.enter_context(model_servers.kserve(folder))
-                    else:
-                        known[name] = running.enter_context(model_servers.mlserver(folder))
-                except ServerMissingError as error:
-                    pytest.skip(f"{server} cannot be had here: {error}")
-            return known[name]
-
+    with model_servers.started(tmp_path_factory) as port:
         yield port
 
 

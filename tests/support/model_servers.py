@@ -22,10 +22,12 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
 
 from tests.support.ports import free_port
 
@@ -201,6 +203,33 @@ def mlflow(folder: Path, model: str) -> Iterator[int]:
     ]  # fmt: skip
     path = {"PATH": f"{found.folder / 'bin'}:{os.environ['PATH']}"}
     with _running(command, folder, _url(port, "/ping"), path):
+        yield port
+
+
+@contextmanager
+def started(folders: pytest.TempPathFactory) -> Iterator[Callable[[str], int]]:
+    """A server's port, by its name: `mlserver`, `kserve`, or `mlflow MODEL`. Started when first asked for.
+
+    Skips the test, and says why, where the server cannot be had.
+    """
+    known: dict[str, int] = {}
+    with ExitStack() as running:
+
+        def port(name: str) -> int:
+            if name not in known:
+                server, _, model = name.partition(" ")
+                folder = folders.mktemp(name.replace(" ", "-"))
+                try:
+                    if model:
+                        known[name] = running.enter_context(mlflow(folder, model))
+                    elif server == "kserve":
+                        known[name] = running.enter_context(kserve(folder))
+                    else:
+                        known[name] = running.enter_context(mlserver(folder))
+                except ServerMissingError as error:
+                    pytest.skip(f"{server} cannot be had here: {error}")
+            return known[name]
+
         yield port
 
 

@@ -306,7 +306,7 @@ def test_records_that_are_damaged_are_told_of_and_hide_no_other_segment(tmp_path
 def _asked_of_duckdb(query: str) -> list[tuple[object, ...]]:
     """The rows that answer `query`.
 
-    In a process of its own: at its end the library complains to standard error, where pytest's last line belongs.
+    In a process of its own: at its end the library complains to standard error, after pytest's last line.
     """
     program = "import duckdb, sys; print(repr(duckdb.connect().sql(sys.argv[1]).fetchall()))"
     asked = subprocess.run(

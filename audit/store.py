@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from hashlib import sha256
 
 from sqlalchemy import Connection, func, insert, select, update
@@ -21,6 +20,7 @@ from audit.chain import BrokenChain, Verification, Verified
 from audit.event import REARMED, TRIPPED, Event, Record, names, seal, text
 from audit.heads import Head
 from audit.merkle import Frontier
+from audit.pages import PAGE, Row, pages
 from audit.times import micros
 from domain.errors import PointsmanError
 from storage.database import Database
@@ -33,9 +33,6 @@ from storage.tables import (
     CLEARANCES,
     KILLS,
 )
-
-PAGE = 5000
-"""Records that one reading transaction takes."""
 
 _H, _R = AUDIT_HEAD.c, AUDIT_RECORDS.c
 
@@ -135,14 +132,6 @@ def content(connection: Connection, sequence: int) -> bytes | None:
     return None if row.content is None else bytes(row.content)
 
 
-def rows(connection: Connection, after: int, most: int) -> list[tuple[int, bytes | None, bytes]]:
-    """Number, content (None where it was erased) and hash of at most `most` records after number `after`."""
-    query = (
-        select(_R.sequence, _R.content, _R.hash).where(_R.sequence > after).order_by(_R.sequence).limit(most)
-    )
-    return [(number, held, hashed) for number, held, hashed in connection.execute(query)]
-
-
 def verify(database: Database, heads: Iterable[Head] = ()) -> Verified:
     """Read the whole chain of `database` and hold it against `heads`.
 
@@ -151,13 +140,10 @@ def verify(database: Database, heads: Iterable[Head] = ()) -> Verified:
     verification = Verification(heads)
     end = database.read(tip)
     after = 0
-    while after < end.size:
-        found = database.read(partial(rows, after=after, most=min(PAGE, end.size - after)))
-        if not found:
-            break
-        verification.read((content, hashed) for _, content, hashed in found)
-        _demand_numbers(found, after)
-        after = found[-1][0]
+    for page in pages(database, end.size):
+        verification.read((content, hashed) for _, content, hashed in page)
+        _demand_numbers(page, after)
+        after = page[-1][0]
     if verification.size < end.size:
         raise BrokenChain(
             verification.size + 1, f"it is missing, and so is all that follows; the head knows {end.size}"
@@ -170,7 +156,7 @@ def verify(database: Database, heads: Iterable[Head] = ()) -> Verified:
     return verified
 
 
-def _demand_numbers(found: Sequence[tuple[int, bytes | None, bytes]], after: int) -> None:
+def _demand_numbers(found: Sequence[Row], after: int) -> None:
     for expected, (number, _, _) in enumerate(found, after + 1):
         if number != expected:
             raise BrokenChain(expected, f"it is missing: record {number} follows")

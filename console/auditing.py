@@ -18,7 +18,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from audit import event, heads, keys, store
+from audit import event, heads, keys, pages, store
 from audit.chain import Verification, Verified
 from audit.heads import Head, HeadError
 from console.text import share, visible
@@ -215,7 +215,7 @@ def export_database(url: str) -> Iterator[bytes]:
     try:
         after, last = 0, database.read(store.tip).size
         while after < last:
-            found = database.read(partial(store.rows, after=after, most=_AT_ONCE))
+            found = database.read(partial(pages.rows, after=after, most=_AT_ONCE))
             if not found:
                 return
             for number, content, hashed in found:

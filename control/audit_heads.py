@@ -14,7 +14,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection
 
-from audit import heads, keys, store
+from audit import heads, keys, pages, store
 from audit.heads import Head, HeadError
 from audit.times import iso, micros
 from control.audit_recorder import Recorder
@@ -153,7 +153,7 @@ def _departs(connection: Connection, head: Head) -> str | None:
             f"the chain has {size} records, but {head.size} when a head of it was signed at {iso(head.at)}: "
             "it was cut short, or rolled back"
         )
-    found = store.rows(connection, head.size - 1, 1)
+    found = pages.rows(connection, head.size - 1, 1)
     if not found or found[0][2] != head.chain:
         return f"record {head.size} is not the one that was there when a head was signed at {iso(head.at)}"
     return None

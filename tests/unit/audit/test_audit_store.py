@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection, delete, update
 
-from audit import heads, intervals, store
+from audit import heads, intervals, pages, store
 from audit.chain import BrokenChain
 from audit.event import Event, decode
 from audit.heads import HeadError
@@ -34,7 +34,32 @@ def database(database_url: str) -> Iterator[Database]:
 
 
 def rows(database: Database) -> list[tuple[int, bytes | None, bytes]]:
-    return database.read(lambda on: store.rows(on, 0, 100_000))
+    return database.read(lambda on: pages.rows(on, 0, 100_000))
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 7])
+def test_a_page_is_the_same_whatever_its_size_and_whatever_was_erased(database: Database, most: int) -> None:
+    database.write(partial(store.append, events=some(7)))
+    erased, emptied = AUDIT_RECORDS.c.sequence.in_([1, 3, 7]), AUDIT_RECORDS.c.sequence == 4
+    database.write(lambda on: on.execute(update(AUDIT_RECORDS).where(erased).values(content=None)))
+    database.write(lambda on: on.execute(update(AUDIT_RECORDS).where(emptied).values(content=b"")))
+    found: list[pages.Row] = []
+    while page := database.read(partial(pages.rows, after=len(found), most=most)):
+        found += page
+    assert found == rows(database)
+    assert [number for number, _, _ in found] == [1, 2, 3, 4, 5, 6, 7]
+    assert [number for number, content, _ in found if content is None] == [1, 3, 7]
+    assert found[3][1] == b""
+
+
+def test_pages_end_where_they_are_told_to_and_where_the_records_do(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "PAGE", 2)
+    database.write(partial(store.append, events=some(5)))
+    for size, numbers in ((0, []), (1, [1]), (4, [1, 2, 3, 4]), (9, [1, 2, 3, 4, 5])):
+        found = [number for page in pages.pages(database, size) for number, _, _ in page]
+        assert found == numbers
 
 
 def test_a_chain_reads_back_as_it_was_appended(database: Database) -> None:

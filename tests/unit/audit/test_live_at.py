@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, delete, update
 
 from audit import event as kinds
-from audit import intervals, store
+from audit import intervals, pages, store
 from audit.event import Event, decode
 from audit.live import Live, Replay, replay
 from storage.database import Database
@@ -38,7 +38,7 @@ def wipe(database: Database) -> None:
 
 
 def chain(database: Database) -> list[tuple[int, Event]]:
-    found = database.read(lambda on: store.rows(on, 0, 10_000))
+    found = database.read(lambda on: pages.rows(on, 0, 10_000))
     return [decode(content) for _, content, _ in found if content is not None]
 
 

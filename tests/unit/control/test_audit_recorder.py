@@ -13,7 +13,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.event import listen as listens
 from sqlalchemy.event import remove
 
-from audit import store
+from audit import pages
 from audit.event import Event, decode
 from audit.heads import read
 from control.audit_heads import HeadKeeper, last_head
@@ -60,7 +60,7 @@ class Parts:
         return self.recorder.event(action, "note", "rain")
 
     async def kept(self) -> list[Event]:
-        found = await self.keeper.run(lambda database: database.read(lambda on: store.rows(on, 0, 10_000)))
+        found = await self.keeper.run(lambda database: database.read(lambda on: pages.rows(on, 0, 10_000)))
         await self.keeper.run(store.verify)
         return [decode(content)[1] for _, content, _ in found if content is not None]
 

@@ -13,7 +13,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.event import listen as listens
 from sqlalchemy.event import remove
 
-from audit import pages
+from audit import pages, store
 from audit.event import Event, decode
 from audit.heads import read
 from control.audit_heads import HeadKeeper, last_head

@@ -149,6 +149,13 @@ class Fleet:
         """See `Sharing`."""
         return b"" if self.evidence is None else self.evidence.kept(name)
 
+    async def learn(self, endpoints: Sequence[str]) -> None:
+        """See `Sharing`."""
+        try:
+            await self._compare(endpoints)
+        except StateUnavailable as error:
+            self._lost(error)
+
     async def rearm(self, clearance: Clearance) -> None:
         """See `Sharing`. The shared state first learns what this replica knows, and the other way round."""
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from domain.kill import Clearance
@@ -31,6 +32,10 @@ class Sharing(Protocol):
         """What has to survive a restart of sharing the evidence of the endpoint `name`."""
         ...
 
+    async def learn(self, endpoints: Sequence[str]) -> None:
+        """Hear now what the others know of these endpoints, as far as they can be asked; raises nothing."""
+        ...
+
     async def rearm(self, clearance: Clearance) -> None:
         """Decide a re-arm for all: raises StaleRearm when other kills are in force, and StateUnavailable."""
         ...
@@ -51,6 +56,9 @@ class Alone:
     def kept(self, name: str) -> bytes:
         """Nothing."""
         return b""
+
+    async def learn(self, endpoints: Sequence[str]) -> None:
+        """Nobody is there."""
 
     async def rearm(self, clearance: Clearance) -> None:
         """Nobody else has a say."""

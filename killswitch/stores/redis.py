@@ -96,9 +96,17 @@ class RedisStore:
     life: str
 
     async def inventories(self, endpoints: Sequence[str]) -> dict[str, Inventory]:
-        """What it names, by endpoint. Raises StateUnavailable."""
+        """What it names, by endpoint. Raises StateUnavailable.
+
+        An id that is no UTF-8, which none of ours wrote, is spelt out first, so that a re-arm can name it.
+        """
         keys = [key(name) for name in endpoints for key in (scripts.kills, scripts.cleared)]
         answers = await self.client.ask_all([("HKEYS", key) for key in keys])
+        for key, found in zip(keys, answers, strict=True):
+            strange = [one for one in found if not _is_text(one)] if isinstance(found, list) else []
+            if strange:
+                spelt = [part for one in strange for part in (one, _text(one))]
+                await self.client.run(scripts.SPELL, [key], spelt)
         ids = [frozenset(map(_text, one)) if isinstance(one, list) else frozenset() for one in answers]
         return {name: Inventory(*ids[2 * at : 2 * at + 2]) for at, name in enumerate(endpoints)}
 
@@ -187,6 +195,14 @@ def _json(value: Kill | Clearance) -> bytes:
 
 def _text(value: bytes) -> str:
     return value.decode("utf-8", "backslashreplace")
+
+
+def _is_text(value: bytes) -> bool:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _kill(endpoint: str, name: str, value: bytes) -> Kill:

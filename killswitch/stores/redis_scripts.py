@@ -119,6 +119,20 @@ return 1
 )
 """Take garbage out of the cleared ids, so that whoever knows the clearance hands it over again."""
 
+SPELL = Script(
+    """
+-- KEYS: kills or cleared. ARGV: a field, the field in its place, and so on.
+for at = 1, #ARGV, 2 do
+  local value = redis.call('HGET', KEYS[1], ARGV[at])
+  if value then redis.call('HSETNX', KEYS[1], ARGV[at + 1], value) end
+  redis.call('HDEL', KEYS[1], ARGV[at])
+end
+return 1
+"""
+)
+"""Give fields names that a re-arm can name. What was in force under the old one is in force under the new one.
+"""
+
 LEASE_TAKE = Script(
     """
 -- KEYS: holder, token. ARGV: who, milliseconds. Answers the token, 0 while another one leads.

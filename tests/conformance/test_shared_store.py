@@ -255,6 +255,25 @@ def test_garbage_clears_nothing_and_an_unreadable_kill_is_a_kill(garbage: bytes,
     run("server", tmp_path, scenario)
 
 
+def test_a_kill_whose_id_is_no_text_is_in_force_and_can_be_cleared(tmp_path: Path) -> None:
+    async def scenario(client: RedisClient) -> None:
+        store = RedisStore(client, "me")
+        await client.ask("HSET", "pointsman:kills:{rain}", b"\xff", b"{}", "a", b"{}")
+        await client.ask("HSET", "pointsman:cleared:{rain}", b"\xfe", b"{}")
+        named = (await store.inventories(["rain"]))["rain"]
+        assert named == Inventory(frozenset(("\\xff", "a")), frozenset(("\\xfe",)))
+        assert (await store.inventories(["rain"]))["rain"] == named
+        news = await store.fetched("rain", named)
+        assert {one.id for one in news.kills} == named.kills
+        assert not news.clearances
+        with pytest.raises(StaleRearm):
+            await store.rearm(clearance("a"))
+        await store.rearm(clearance("a", "\\xff"))
+        assert (await store.inventories(["rain"]))["rain"].cleared == named.kills
+
+    run("server", tmp_path, scenario)
+
+
 def test_keys_of_another_type_are_put_aside_and_filled_again(tmp_path: Path) -> None:
     async def scenario(client: RedisClient) -> None:
         store = RedisStore(client, "me")

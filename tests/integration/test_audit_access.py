@@ -142,11 +142,14 @@ def test_without_a_signed_head_nothing_is_erased(tmp_path: Path) -> None:
 
     async def second() -> None:
         async with deciding(tmp_path, Hand(NOON + 401 * DAY)) as control:
+            await control.until(lambda: control.control.heads.problem is not None)
             assert await control.control.retention.round()
             assert len(await events(control, "refused.")) == 1
 
     asyncio.run(first())
-    (tmp_path / "pointsman-audit-heads.jsonl").unlink()
+    heads = tmp_path / "pointsman-audit-heads.jsonl"
+    heads.unlink()
+    heads.mkdir()  # no head can be kept
     asyncio.run(second())
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.gateway import PATH
 from tests.support.processes import Gateway
+from tests.support.redis_server import RedisServer
 from tests.support.upstream import ScriptedUpstream, response, saying
 
 GOOD = b"[0.1, 0.9]"
@@ -101,3 +102,65 @@ def test_a_served_drill_recovers_by_itself_and_the_trial_goes_on(tmp_path: Path)
                 assert "drill.passed" in json.dumps(audit)
 
     asyncio.run(scenario())
+
+
+@pytest.mark.timeout(150)
+def test_in_a_fleet_the_leader_drills_and_every_replica_takes_the_candidate_out_and_back(
+    tmp_path: Path,
+) -> None:
+    async def scenario() -> None:
+        async with (
+            RedisServer() as redis,
+            ScriptedUpstream(saying(response(GOOD))) as one,
+            ScriptedUpstream(saying(response(GOOD))) as two,
+        ):
+            drills = {"served": True, "weight": "100%", "requests": requests(tmp_path), "rps": 100}
+            replicas = []
+            for name in ("a", "b"):
+                (tmp_path / name).mkdir()
+                replica = Gateway(tmp_path / name, one.port, two.port, drills=drills, **RAIN)
+                replica.document["environment"] = "staging"
+                replica.document["state"] |= {"redis": redis.url, "replica": name}
+                replicas.append(replica)
+            async with replicas[0], replicas[1]:
+                await _together(replicas)
+                leader, other = replicas if await _leads(replicas[0]) else replicas[::-1]
+                refused = await other.admin.post("/api/v1/drills", json={"endpoint": "rain"})
+                assert (refused.status_code, "another replica leads" in refused.json()["detail"]) == (
+                    409,
+                    True,
+                )
+                begun = await leader.admin.post("/api/v1/drills", json={"endpoint": "rain"})
+                report = await finished(leader, begun)
+                assert report["state"] == "passed", report
+                assert (report["cause"], report["failed_requests"], report["restored"]) == (
+                    "guard:flips",
+                    0,
+                    False,
+                )
+                async with asyncio.timeout(20):
+                    while any([(await each.view())["switch"]["tripped"] for each in replicas]):  # noqa: ASYNC110
+                        await asyncio.sleep(0.05)
+                for each in replicas:
+                    events = (await each.admin.get("/api/v1/audit?limit=1000")).json()["events"]
+                    actions = [event["event"]["action"] for event in events]
+                    assert actions.count("switch.tripped") == 1, actions
+                    assert actions.count("switch.rearmed") == 1, actions
+
+    asyncio.run(scenario())
+
+
+async def _leads(gateway: Gateway) -> bool:
+    return bool((await gateway.admin.get("/api/v1/replicas")).json()["leads"])
+
+
+async def _together(replicas: list[Gateway]) -> None:
+    """Every replica sees all, and one of them leads."""
+    async with asyncio.timeout(30):
+        while True:
+            seen = [(await one.admin.get("/api/v1/replicas")).json() for one in replicas]
+            if all(len(one["replicas"]) == len(replicas) for one in seen) and any(
+                one["leads"] for one in seen
+            ):
+                return
+            await asyncio.sleep(0.1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from domain.errors import StateUnavailable
 from domain.kill import Clearance
 from domain.routing import Mode
+from tests.support.control import write
 from tests.support.faults import FaultProxy
 from tests.support.fleet import Fleet, Replica, fleet, replica
 from tests.support.redis_server import RedisServer
@@ -236,6 +238,28 @@ def test_a_replica_that_comes_back_knows_what_it_knew_and_learns_what_it_missed(
                 assert (await other.post("rearm", reason="fixed", kills=[first]))[0] == 200
                 async with replica(tmp_path, server.url, 0) as back:
                     await Fleet([back]).all(_in)
+
+    _run(scenario)
+
+
+def test_what_the_fleet_has_taken_out_is_out_from_the_first_snapshot_that_has_it(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with RedisServer() as server, replica(tmp_path, server.url, 0) as only:
+            await Fleet([only]).until(lambda: _reached(only))
+            await server.ask("HSET", "pointsman:kills:{snow}", "k", b"{}")
+            home = tmp_path / "r0"
+            configuration = json.loads((home / "pointsman.yaml").read_text())
+            rain = configuration["endpoints"]["rain"]
+            configuration["endpoints"]["snow"] = rain | {"path": "/snow", "flag": None}
+            write(home, configuration)
+            assert (await only.here.client.post("/api/v1/config/reload")).status_code == 200
+            await only.worker.until(lambda: len(only.worker.snapshot.endpoints) == 2)
+            every = [endpoint for one in only.worker.snapshots for endpoint in one.endpoints]
+            tripped = [one.tripped for one in every if one.name == "snow"]
+            assert tripped
+            assert all(tripped)
+            kept = await only.here.control.keeper.restore()
+            assert [(kill.id, kill.endpoint) for kill in kept.kills] == [("k", "snow")]
 
     _run(scenario)
 

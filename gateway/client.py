@@ -16,7 +16,7 @@ from gateway.exchange import Exchange
 from gateway.head import after_blank_lines
 from gateway.message import RequestMessage
 from gateway.origin import UNKNOWN, Origin
-from gateway.problem import RETRY_AFTER, problem
+from gateway.problem import RETRY_AFTER, plain, problem
 from gateway.recording import RecordedExchange
 
 if TYPE_CHECKING:
@@ -33,6 +33,9 @@ _POST: Final = b"POST"
 _ALLOW: Final = b"\r\nallow: GET, HEAD, POST"
 _CLOSE: Final = b"\r\nconnection: close"
 _KEEP: Final = b"\r\nconnection: keep-alive"
+_ALIVE: Final = b"/-/alive"
+_READY: Final = b"/-/ready"
+_ASKING: Final = frozenset((b"GET", b"HEAD"))
 
 _HEAD: Final = 0
 _BODY: Final = 1
@@ -259,7 +262,9 @@ class ClientConnection:
 
     def _decline(self, message: RequestMessage, service: ServedEndpoint | None, rest: bytes) -> None:
         if service is None:
-            if self._worker.sheds_requests:
+            if message.path in (_ALIVE, _READY) and message.method in _ASKING:
+                self._tell_health(message, rest)
+            elif self._worker.sheds_requests:
                 self._turn_away(503, "the gateway is short of memory", message, rest, RETRY_AFTER)
             else:
                 self._turn_away(404, f"no endpoint at {_shown(message.path)}", message, rest)
@@ -409,8 +414,37 @@ class ClientConnection:
     def _turn_away(
         self, status: int, detail: str, message: RequestMessage, rest: bytes, fields: bytes = b""
     ) -> None:
-        """A well-formed request that we do not forward. The connection goes on if its body is short."""
+        """A well-formed request that we do not forward."""
         self._worker.counters.refused.request(status, 0.0)
+        self._reply(status, detail, message, rest, fields, as_problem=True)
+
+    def _tell_health(self, message: RequestMessage, rest: bytes) -> None:
+        """What a load balancer or a kubelet asks, of the worker that happened to be asked; counted nowhere.
+
+        Ready depends on nothing but this worker: a database or a control process that is down must not take
+        a gateway that serves out of its load balancer.
+        """
+        worker = self._worker
+        if message.path == _ALIVE:
+            self._reply(200, "alive", message, rest)
+        elif worker.leaving:
+            self._reply(503, "draining", message, rest)
+        elif worker.sheds_requests:
+            self._reply(503, "short of memory", message, rest)
+        else:
+            self._reply(200, "ready", message, rest)
+
+    def _reply(
+        self,
+        status: int,
+        detail: str,
+        message: RequestMessage,
+        rest: bytes,
+        fields: bytes = b"",
+        *,
+        as_problem: bool = False,
+    ) -> None:
+        """An answer of our own. The connection goes on if the request's body is short."""
         length = max(message.content_length, 0)
         keep = not self._close_after and not message.chunked and length <= MAX_HELD and status != 413
         if message.expects_continue and len(rest) < length:
@@ -420,7 +454,8 @@ class ClientConnection:
         elif not message.minor:
             fields += _KEEP
         is_head = message.method == b"HEAD"
-        self.transport.write(problem(status, detail, message.request_id, fields=fields, bodiless=is_head))
+        write = problem if as_problem else plain
+        self.transport.write(write(status, detail, message.request_id, fields=fields, bodiless=is_head))
         if keep:
             self._held = rest[length:]
             self._skip = max(length - len(rest), 0)

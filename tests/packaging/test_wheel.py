@@ -77,6 +77,14 @@ def test_every_source_file_of_the_packages_is_in_the_wheel(names: frozenset[str]
     assert sources <= names
 
 
+def test_every_file_of_the_web_console_is_in_the_wheel(names: frozenset[str]) -> None:
+    files = {
+        path.relative_to(ROOT).as_posix() for path in (ROOT / "console" / "web").rglob("*") if path.is_file()
+    }
+    assert "console/web/index.html" in files
+    assert files <= names
+
+
 def test_the_installed_wheel_runs_from_an_empty_folder(installed: Path, tmp_path: Path) -> None:
     shown = _run(str(installed / "bin" / "pointsman"), "--version", cwd=tmp_path, path=installed)
     assert shown.strip() == f"pointsman {PROJECT['project']['version']}"

@@ -3,7 +3,9 @@
 Each feature is cut into bins, of which the reference says what share of the requests lies in each. The claim
 is that the total variation between those shares and today's is within the limit. As for class shares, any
 set A of bins that was fixed beforehand shows it: x = 1{bin ∈ A} − q(A), with q(A) the reference's share, has
-a mean of at most the total variation; A holds the bins that were too full so far.
+a mean of at most the total variation; A holds the bins that were too full lately (LATELY), so that
+a drift after a year of healthy requests is seen as soon as one after a day. A may be any set that was fixed
+before a vote, so that forgetting costs nothing.
 
 It is soft. Drift is no fault of the candidate, and taking the candidate out does not end it: it warns, and it
 holds a release up, since what was learned on other requests says little about these. It is not latched, and
@@ -33,12 +35,19 @@ GRAIN = 2.0**-16
 """Counts are multiples of this, so that sums of them are exact: a row of a batch is a part of a vote."""
 
 
+REMEMBERED = 4096
+"""Votes that the estimate is of; whenever there are more, all of them count half."""
+LATELY = 512
+"""The same, of the votes that say which bins are too full."""
+
+
 class KeptDrift(msgspec.Struct, frozen=True):
     """What survives a restart: what was compared with, and by feature what was found."""
 
     references: tuple[FeatureReference, ...]
     guards: dict[str, KeptGuard]
     counts: dict[str, tuple[float, ...]]
+    recent: dict[str, tuple[float, ...]] = {}
 
 
 class _Feature:
@@ -49,17 +58,32 @@ class _Feature:
         self.guard = Guard(check(Signal(DRIFT, shift, -1.0, 1.0)), threshold, certify=None)
         self.shares = np.array(reference.shares)
         self.counts = np.zeros(len(reference.shares))
+        self.recent = np.zeros(len(reference.shares))
+
+    def count(self, counts: Sequence[tuple[float, ...]]) -> None:
+        """Votes by bin, of several parts of one batch."""
+        votes = np.sum(counts, axis=0)
+        self.counts = _within(self.counts + votes, REMEMBERED)
+        self.recent = _within(self.recent + votes, LATELY)
 
     @property
     def variation(self) -> float:
-        """The total variation so far; 0 without values."""
+        """The total variation of the last votes; 0 without values."""
         seen = self.counts.sum()
         return float(np.maximum(self.counts / seen - self.shares, 0.0).sum()) if seen else 0.0
+
+    def told(self, report: GuardReport) -> float:
+        """The total variation as it is told: in a breach, at least what it was since its estimated begin."""
+        if not self.guard.breaches:
+            return self.variation
+        seen = self.recent.sum()
+        lately = float(np.maximum(self.recent / seen - self.shares, 0.0).sum()) if seen else 0.0
+        return min(1.0, max(lately, report.estimate))
 
     def read(self, values: Floats, vote: Whole, rows: Floats, at: Sequence[float]) -> DriftIncrement:
         """`vote` is the vote that each value belongs to, `rows` how many values that vote has."""
         bins = self.reference.bins(values)
-        over = self.counts > self.shares * self.counts.sum()
+        over = self.recent > self.shares * self.recent.sum()
         x = np.bincount(vote, weights=over[bins], minlength=len(rows)) / rows - self.shares[over].sum()
         shares = np.bincount(bins, weights=1 / rows[vote], minlength=len(self.shares))
         counts = np.rint(shares / GRAIN) * GRAIN
@@ -135,10 +159,10 @@ class DriftGuard:
             mine = [part[feature.reference.name] for part in parts if feature.reference.name in part]
             if mine:
                 feature.guard.add([one.guard for one in mine])
-                feature.counts += np.sum([one.counts for one in mine], axis=0)
+                feature.count([one.counts for one in mine])
 
     def variations(self) -> dict[str, float]:
-        """The total variation of each feature so far."""
+        """The total variation of each feature, of the last votes."""
         return {feature.reference.name: feature.variation for feature in self._features}
 
     def verdict(self, needed: int, sight: Sight) -> Verdict:
@@ -152,13 +176,14 @@ class DriftGuard:
         worst = max(self._features, key=lambda one: (max(0.0, one.guard.log_evidence), one.variation))
         report = worst.guard.report(needed, sight)
         name, verdict = worst.reference.name, self.verdict(needed, sight)
+        estimate = worst.told(report)
         return replace(
             report,
             verdict=verdict,
-            estimate=worst.variation,
+            estimate=estimate,
             bound_low=max(0.0, report.bound_low),
             bound_high=1.0,
-            sentence=f"feature {name}: {worst.guard.told(verdict, needed, sight, worst.variation)}",
+            sentence=f"feature {name}: {worst.guard.told(verdict, needed, sight, estimate)}",
             soft=True,
             cohort=f"feature:{name}",
         )
@@ -169,6 +194,7 @@ class DriftGuard:
             self.references,
             {one.reference.name: one.guard.keep() for one in self._features},
             {one.reference.name: tuple(one.counts.tolist()) for one in self._features},
+            {one.reference.name: tuple(one.recent.tolist()) for one in self._features},
         )
 
     def fits(self, kept: KeptDrift) -> bool:
@@ -187,6 +213,9 @@ class DriftGuard:
         for feature in self._features:
             feature.guard.restore(kept.guards[feature.reference.name])
             feature.counts = np.array(kept.counts[feature.reference.name])
+            lately = np.array(kept.recent.get(feature.reference.name, ()))
+            # Before this was kept, or of other bins: what was counted in all will do.
+            feature.recent = lately if len(lately) == len(feature.shares) else _within(feature.counts, LATELY)
 
     @staticmethod
     def _verdict(feature: _Feature, needed: int) -> Verdict:
@@ -195,3 +224,10 @@ class DriftGuard:
             return Verdict.INCONCLUSIVE
         within = feature.variation <= guard.signal.limit
         return Verdict.PASS if within else Verdict.INCONCLUSIVE
+
+
+def _within(counts: Floats, most: int) -> Floats:
+    """`counts`, halved until there are no more than `most`."""
+    while counts.sum() > most:
+        counts = np.rint(counts / 2 / GRAIN) * GRAIN
+    return counts

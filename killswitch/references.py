@@ -23,6 +23,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from comparators.bins import bins_of, quantile_edges
 from killswitch.columns import Whole
 from killswitch.evidence import Floats
 
@@ -59,7 +60,7 @@ class FeatureReference:
 
     def bins(self, values: Floats) -> Whole:
         """The bin of each value."""
-        found = np.searchsorted(np.array(self.edges), values)
+        found = bins_of(self.edges, values)
         return np.where(np.isnan(values), len(self.shares) - 1, found)
 
 
@@ -77,11 +78,8 @@ class Request(NamedTuple):
 def reference(name: str, values: npt.ArrayLike) -> FeatureReference:
     """The reference of a feature with these values, of shape (n,), n ≥ 1; NaN for what is no number."""
     column = np.array(values, dtype=np.float64)
-    known = column[np.isfinite(column)]
-    edges: Floats = np.zeros(0)
-    if len(known):
-        edges = np.unique(np.quantile(known, np.arange(1, CUTS) / CUTS, method="inverted_cdf"))
-    unshared = FeatureReference(name, tuple(edges.tolist()), (1.0,) + (0.0,) * (len(edges) + 1))
+    edges = quantile_edges(column, CUTS)
+    unshared = FeatureReference(name, edges, (1.0,) + (0.0,) * (len(edges) + 1))
     shares = np.bincount(unshared.bins(column), minlength=len(edges) + 2) / len(column)
     return FeatureReference(name, unshared.edges, tuple(shares.tolist()))
 

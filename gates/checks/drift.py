@@ -17,18 +17,19 @@ of each only the hours of the week in which both have rows.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from comparators.bins import quantile_edges
 from domain.errors import GateError
 from domain.verdict import Verdict
 from gates.files import Cell, Files, Table, number, seconds
 from gates.gate import GateContext
 from gates.result import Judgement
 from killswitch.drift import MOST_FEATURES, FeatureReference
+from monitoring.drift.distances import bounded_variation
 from settings.criteria import PRIOR_WEEK, DriftGate
 from settings.gates import CONFIDENCE
 
@@ -134,19 +135,11 @@ def variation(reference: Values, recent: Values, features: int) -> tuple[float, 
     first, second = (
         np.bincount(binned.bins(values), minlength=bins) / len(values) for values in (counted, recent)
     )
-    estimate = float(np.abs(first - second).sum() / 2)
-    each = 1.0 / len(counted) + 1.0 / len(recent)
-    slack = math.sqrt(0.5 * math.log(features / (1.0 - CONFIDENCE)) * each)
-    chance = 0.5 * math.sqrt(bins - 1) * (1.0 / math.sqrt(len(counted)) + 1.0 / math.sqrt(len(recent)))
-    return estimate, max(0.0, estimate - slack - chance), min(1.0, estimate + slack)
+    return bounded_variation(first, second, (len(counted), len(recent)), (1.0 - CONFIDENCE) / features)
 
 
 def _edges(values: Values) -> tuple[float, ...]:
-    known = values[np.isfinite(values)]
-    if not len(known):
-        return (0.0,)
-    inner = np.unique(np.quantile(known, np.linspace(0, 1, BINS + 1)[1:-1], method="inverted_cdf"))
-    return tuple(float(edge) for edge in inner)
+    return quantile_edges(values, BINS) or (0.0,)
 
 
 def _is_number(cell: Cell) -> bool:

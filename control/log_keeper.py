@@ -16,7 +16,7 @@ import logging
 import secrets
 import threading
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -24,10 +24,24 @@ import msgspec
 
 from control.log import note
 from domain.errors import PointsmanError, StateUnavailable
+from monitoring.drift import drawing
 from monitoring.log import rolling
+from monitoring.log.forwarding.trail import Trail
 from monitoring.log.interpreter import Interpreter
 from monitoring.log.record import PredictionRecord
-from monitoring.log.wire import Counted, Dropped, FromLog, Kept, Records, Status, decode_to_log, frame
+from monitoring.log.wire import (
+    Counted,
+    Dropped,
+    FromLog,
+    Kept,
+    Records,
+    Sampled,
+    Section,
+    Status,
+    Watch,
+    decode_to_log,
+    frame,
+)
 from monitoring.log.writer import Bounds, Delivery, LogWriter
 from shadow.wire import FrameBuffer
 
@@ -65,13 +79,22 @@ class LogKeeper:
         wall: Callable[[], float],
         monotonic: Callable[[], float],
         open_writer: Callable[[Path, Bounds, float], LogWriter] = LogWriter,
+        sinks: Sequence[str] = (),
+        more: Callable[[Status], Status] = lambda status: status,
+        kept: Callable[[Section], None] | None = None,
     ) -> None:
+        """`sinks`: names of those that records are sent on to; `more` adds to the status what others know;
+        `kept` is told of everything that is on disk, in another thread."""
         self._folder = folder
         self._bounds = bounds
         self._interpreter = interpreter
         self._wall = wall
         self._monotonic = monotonic
         self._open_writer = open_writer
+        self._sinks = sinks
+        self._more = more
+        self._told = kept
+        self._trails: dict[str, Trail] = {}
         self._process = secrets.token_hex(8)
         self._loop = asyncio.get_running_loop()
         self._server: asyncio.Server | None = None
@@ -89,6 +112,8 @@ class LogKeeper:
         self._rolled = self._unrolled = 0
         self._size, self._segments = 0, 0
         self._writer: LogWriter | None = None
+        self._draw = drawing.Draw()
+        self._drawing = threading.Lock()
         self._to_roll = threading.Event()
         self._threads = [
             threading.Thread(target=work, name=name, daemon=True)
@@ -118,12 +143,24 @@ class LogKeeper:
         for connection in tuple(self._connections):
             connection.close()
 
+    def trail(self, sink: str) -> Trail | None:
+        """How far that sink is; None while the folder is not open."""
+        return self._trails.get(sink)
+
     def status(self) -> Status:
         """How the log is doing."""
+        return self._more(self._own_status())
+
+    def _own_status(self) -> Status:
+        unsent = [
+            Dropped(endpoint, f"unsent_{sink}", count)
+            for sink, trail in self._trails.items()
+            for endpoint, count in trail.lost.copy().items()
+        ]
         return Status(
             self._process,
             [Counted(endpoint, outcome, n) for (endpoint, outcome), n in self._records.copy().items()],
-            [Dropped(endpoint, reason, n) for (endpoint, reason), n in self._dropped.copy().items()],
+            [Dropped(endpoint, reason, n) for (endpoint, reason), n in self._dropped.copy().items()] + unsent,
             self._backlog,
             self._newest,
             self._size,
@@ -131,6 +168,12 @@ class LogKeeper:
             self._failure,
             (self._rolled, self._unrolled),
         )
+
+    def sampled(self) -> Sampled:
+        """Some of the records that were written since this was last asked."""
+        with self._drawing:
+            found = self._draw.drawn()
+        return Sampled(drawing.encode(found))
 
     # ---- the loop's side ------------------------------------------------------------------------------
 
@@ -205,12 +248,18 @@ class LogKeeper:
             if self._ending:
                 return
         kept = {id(delivery) for delivery in fresh}
+        with self._drawing:
+            for delivery in fresh:
+                self._draw.take(delivery.records)
         for (delivery, unreadable), one in zip(made, taken, strict=True):
             if id(delivery) in kept:  # what came twice is counted once
                 for dropped in one.records.dropped:
                     self._dropped[dropped.endpoint, dropped.reason] += dropped.count
                 self._records.update((record.endpoint, KEPT) for record in delivery.records)
                 self._records.update(unreadable)
+                if self._told is not None:
+                    for section in one.records.sections:
+                        self._told(section)
         if taken:
             count = sum(_count(one.records) for one in taken)
             size = sum(one.size for one in taken)
@@ -224,7 +273,7 @@ class LogKeeper:
         fresh: list[Delivery] = []
         try:
             if self._writer is None:
-                self._writer = self._open_writer(self._folder, self._bounds, now)
+                self._writer = self._opened(now)
             before = self._writer.number
             if deliveries:
                 fresh = self._writer.keep(deliveries, now)
@@ -242,6 +291,16 @@ class LogKeeper:
         if self._writer.number != before:
             self._to_roll.set()
         return fresh
+
+    def _opened(self, now: float) -> LogWriter:
+        writer = self._open_writer(self._folder, self._bounds, now)
+        try:
+            self._trails = {sink: Trail(self._folder, sink) for sink in self._sinks}
+        except StateUnavailable:
+            writer.close()
+            raise
+        writer.trails = tuple(self._trails.values())
+        return writer
 
     def _rest(self) -> None:
         with self._woken:
@@ -337,8 +396,10 @@ class Connection(asyncio.Protocol):
                 message = decode_to_log(payload)
                 if isinstance(message, Records):
                     self._keeper.came(self, message, len(payload))
-                else:
+                elif isinstance(message, Watch):
                     self.say(self._keeper.status())
+                else:
+                    self.say(self._keeper.sampled())
         except (ValueError, msgspec.MsgspecError, RecursionError) as error:
             note(log, logging.ERROR, "connection cut", reason=f"a malformed frame: {error}")
             if self._transport is not None:

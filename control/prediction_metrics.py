@@ -8,6 +8,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from control.predictions import PredictionDesk
+from monitoring.log.wire import Status
 
 
 class PredictionMetrics(Collector):
@@ -51,3 +52,37 @@ class PredictionMetrics(Collector):
         if (seconds := desk.age()) is not None:
             age.add_metric((), seconds)
         yield from (up, backlog, age, size, segments, rolls)
+        yield from _downstream(status)
+
+
+def _downstream(status: Status | None) -> Iterator[Metric]:
+    """What is sent on, archived and traced; samples only of what is configured."""
+    sent = CounterMetricFamily(
+        "pointsman_log_forwarded_records", "Records that were sent on.", labels=("sink",)
+    )
+    behind = GaugeMetricFamily(
+        "pointsman_log_forward_backlog_records", "Records that wait to be sent on.", labels=("sink",)
+    )
+    well = GaugeMetricFamily("pointsman_log_forward_up", "1 while records are sent on.", labels=("sink",))
+    records = CounterMetricFamily(
+        "pointsman_log_archive_records", "Records of the stream.", labels=("outcome",)
+    )
+    files = CounterMetricFamily("pointsman_log_archive_files", "Files to be archived.", labels=("outcome",))
+    up = GaugeMetricFamily("pointsman_log_archive_up", "1 while the stream is archived.")
+    waiting = GaugeMetricFamily("pointsman_log_stream_bytes", "Bytes that wait in the stream.")
+    spans = CounterMetricFamily("pointsman_spans", "Spans of requests.", labels=("outcome",))
+    for one in () if status is None else status.forwards:
+        sent.add_metric((one.sink,), one.sent)
+        behind.add_metric((one.sink,), one.behind)
+        well.add_metric((one.sink,), float(not one.failure))
+    archive = None if status is None else status.archive
+    if archive is not None:
+        records.add_metric(("archived",), archive.records)
+        records.add_metric(("unreadable",), archive.unreadable)
+        files.add_metric(("written",), archive.files)
+        files.add_metric(("failed",), archive.failures)
+        up.add_metric((), float(not archive.failure))
+        waiting.add_metric((), archive.waiting)
+    for outcome, count in () if status is None else status.spans.items():
+        spans.add_metric((outcome,), count)
+    yield from (sent, behind, well, records, files, up, waiting, spans)

@@ -16,9 +16,11 @@ import msgspec
 
 from control.clock import Clock
 from control.switchboard import Switchboard
+from monitoring.drift import drawing
+from monitoring.drift.drawing import Drawn
 from monitoring.log.reading import LogReader
 from monitoring.log.record import PredictionRecord
-from monitoring.log.wire import Status, Watch, decode_from_log, frame
+from monitoring.log.wire import FromLog, Sample, Sampled, Status, Watch, decode_from_log, frame
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -64,6 +66,18 @@ class PredictionDesk:
         if self.status is None:
             return SILENT if self._looks > NOT_READ else None
         return self.status.failure or None
+
+    def unsent(self) -> list[str]:
+        """Why records are on disk and go no further, for each sink that has a reason."""
+        status = self.status
+        if status is None:
+            return []
+        found = [
+            f"records are not sent on to {one.sink}: {one.failure}" for one in status.forwards if one.failure
+        ]
+        if status.archive is not None and status.archive.failure:
+            found.append(f"records are not archived: {status.archive.failure}")
+        return found
 
     @property
     def reader(self) -> LogReader:
@@ -112,18 +126,31 @@ class PredictionDesk:
             self._past = self.counted()
         self._last = status
 
+    async def drawn(self) -> list[Drawn]:
+        """Some of the records that were written since this was last asked; none while the log is silent."""
+        message = await self._ask(Sample()) if self._socket else None
+        if not isinstance(message, Sampled):
+            return []
+        try:
+            return await asyncio.to_thread(drawing.decode, message.drawn)
+        except msgspec.MsgspecError:
+            return []
+
     async def _asked(self) -> Status | None:
+        message = await self._ask(Watch())
+        return message if isinstance(message, Status) else None
+
+    async def _ask(self, question: Watch | Sample) -> FromLog | None:
         try:
             async with asyncio.timeout(WITHIN):
                 reader, writer = await asyncio.open_unix_connection(self._socket)
                 try:
-                    writer.write(frame(Watch()))
+                    writer.write(frame(question))
                     size = int.from_bytes(await reader.readexactly(4), "big")
                     if size > LARGEST:
                         return None
-                    message = decode_from_log(await reader.readexactly(size))
+                    return decode_from_log(await reader.readexactly(size))
                 finally:
                     writer.close()
         except (OSError, TimeoutError, EOFError, msgspec.MsgspecError):
             return None
-        return message if isinstance(message, Status) else None

@@ -19,22 +19,29 @@ import uvloop
 from control import log
 from control.link import bound
 from control.log_keeper import LogKeeper
+from control.orders import read_sending
+from control.sending import Downstream
 from domain.errors import ConfigError
 from monitoring.log.interpreter import Interpreter
 from monitoring.log.writer import Bounds
+from settings.sinks import Sending
 
 KEY_SIZE = 32
 NICENESS = 5
-GRACE = 4.0
+GRACE = 3.0
 """Seconds in which what has come is still written at the end."""
 
 
-async def serve(socket_path: str, folder: Path, bounds: Bounds, key: bytes) -> None:
+async def serve(socket_path: str, folder: Path, bounds: Bounds, key: bytes, sending: Sending) -> None:
     """Keep the log until SIGTERM, or the end of standard input. Raises ConfigError for a bad socket path."""
     loop = asyncio.get_running_loop()
     ending = asyncio.Event()
     listening = bound(socket_path)
-    keeper = LogKeeper(folder, bounds, Interpreter(key), wall=time.time, monotonic=time.monotonic)
+    downstream = Downstream(sending, os.environ, monotonic=time.monotonic)
+    keeper = LogKeeper(
+        folder, bounds, Interpreter(key), wall=time.time, monotonic=time.monotonic,
+        sinks=downstream.sinks, more=downstream.told, kept=downstream.kept,
+    )  # fmt: skip
     loop.add_signal_handler(signal.SIGTERM, ending.set)
 
     def supervisor_spoke() -> None:
@@ -44,8 +51,10 @@ async def serve(socket_path: str, folder: Path, bounds: Bounds, key: bytes) -> N
 
     loop.add_reader(sys.stdin.fileno(), supervisor_spoke)
     await keeper.open(listening)
+    downstream.open(keeper.trail)
     await ending.wait()
-    await keeper.close(GRACE)
+    await asyncio.gather(keeper.close(GRACE), downstream.end())
+    await downstream.close()
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -56,6 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--keep", required=True, type=float, help="seconds that records are kept")
     parser.add_argument("--most", required=True, type=int, help="bytes of all of it")
     parser.add_argument("--roll", required=True, type=float, help="seconds until a segment becomes Parquet")
+    parser.add_argument("--sends", action="store_true", help="where to is told after the key")
     given = parser.parse_args(arguments)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -63,7 +73,9 @@ def main(arguments: list[str] | None = None) -> int:
     log.to_stream()
     key = os.read(sys.stdin.fileno(), KEY_SIZE)
     try:
-        uvloop.run(serve(given.socket, given.folder, Bounds(given.keep, given.most, given.roll), key))
+        orders = read_sending(sys.stdin.fileno()) if given.sends else Sending()
+        bounds = Bounds(given.keep, given.most, given.roll)
+        uvloop.run(serve(given.socket, given.folder, bounds, key, orders))
     except ConfigError as error:
         print(f"log: {error}", file=sys.stderr)
         return 2

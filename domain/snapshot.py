@@ -88,11 +88,13 @@ class Recording:
         share: of the requests, in basis points.
         required: whether a request is refused whose record could not be kept.
         reading: how payloads are read and what is kept of them, for the log (see monitoring.log.wire).
+        traced: whether the request's trace context goes along.
     """
 
     share: int
     required: bool
     reading: bytes
+    traced: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ FACTS_SIZE = 400
 """Bytes that a record takes beside its bodies and the texts that clients chose, roughly."""
 
 FULL = "full"
+TRACE_FIELD = b"traceparent"
 
 
 class Waits(Protocol):
@@ -46,7 +47,8 @@ class Recorder:
         share: of the requests that are recorded, in basis points.
         required: whether a request is refused whose record could not be kept.
         has_units: whether several requests can be one unit's.
-        cohorts: lower-case names of header fields whose values are recorded.
+        cohorts: lower-case names of header fields whose values are recorded; the last is the trace context's
+            where spans are made.
     """
 
     __slots__ = ("cohorts", "context", "entries", "has_units", "outbox", "required", "share")
@@ -57,7 +59,10 @@ class Recorder:
         self.share = 0 if recording is None else recording.share
         self.required = recording is not None and recording.required
         self.has_units = endpoint.unit.kind is not UnitKind.REQUEST
-        self.cohorts = tuple([name.encode() for name in endpoint.cohorts])
+        headers = [name.encode() for name in endpoint.cohorts]
+        if recording is not None and recording.traced:
+            headers.append(TRACE_FIELD)
+        self.cohorts = tuple(headers)
         self.entries: list[tuple[object, ...]] = []
         self.context = Context(
             endpoint.name,
@@ -92,7 +97,7 @@ class RecordOutbox:
         self._streamed = 0
         self._sequence = 0
         self._filled: list[Recorder] = []
-        self._on_the_way: deque[tuple[int, int, bytes]] = deque()
+        self._on_the_way: deque[tuple[int, int, bytes, int]] = deque()
         self._dropped: dict[tuple[str, str], int] = {}
         self._last_heard = now
 
@@ -154,7 +159,7 @@ class RecordOutbox:
     def cut(self) -> bytes:
         """The next batch as a frame. Only when `room`."""
         sections: list[Section] = []
-        size = 0
+        size = count = 0
         while self._filled and size < MOST_IN_BATCH:
             recorder = self._filled[0]
             entries = recorder.entries
@@ -164,6 +169,7 @@ class RecordOutbox:
                 size += _size(entry)
                 if size >= MOST_IN_BATCH:
                     break
+            count += taken
             if taken == len(entries):
                 recorder.entries = []
                 self._filled.pop(0)
@@ -175,19 +181,25 @@ class RecordOutbox:
         dropped = [Dropped(endpoint, reason, count) for (endpoint, reason), count in self._dropped.items()]
         self._dropped = {}
         data = frame(Records(self._session, self._sequence, sections, dropped))
-        self._on_the_way.append((self._sequence, size, data))
+        self._on_the_way.append((self._sequence, size, data, count))
         return data
 
     def acknowledge(self, sequence: int, now: float) -> None:
         """Everything up to `sequence` is on disk."""
         self._last_heard = now
         while self._on_the_way and self._on_the_way[0][0] <= sequence:
-            _, size, _ = self._on_the_way.popleft()
+            _, size, _, _ = self._on_the_way.popleft()
             self._size -= size
 
     def resend(self) -> list[bytes]:
         """Frames to send again on a new connection, in order."""
-        return [data for _, _, data in self._on_the_way]
+        return [data for _, _, data, _ in self._on_the_way]
+
+    @property
+    def unacknowledged(self) -> int:
+        """Records that are not known to be on disk."""
+        on_the_way = sum(count for _, _, _, count in self._on_the_way)
+        return on_the_way + sum(len(recorder.entries) for recorder in self._filled)
 
     def give_up_waiting(self) -> None:
         """Take what waits for another arm as it is."""

@@ -14,7 +14,7 @@ from gateway.breaker import Breaker
 from gateway.counters import Counters, Tally
 from gateway.drill import Drills, Faults
 from gateway.message import MEDIA_FIELDS
-from gateway.records import Recorder
+from gateway.records import TRACE_FIELD, Recorder
 from gateway.servers import Pools, Servers
 from routing.table import Route, RoutingTable
 from shadow.pairing import Budget
@@ -204,6 +204,8 @@ class Services:
             names.extend(service.cohorts)
             if service.endpoint.keep_request or service.endpoint.record is not None:
                 names.extend(MEDIA_FIELDS)
+            if service.endpoint.record is not None and service.endpoint.record.traced:
+                names.append(TRACE_FIELD)
         return names
 
 

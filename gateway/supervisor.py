@@ -186,13 +186,15 @@ class Supervisor:
                         "-m", "control.recording", "--socket", self._log_socket,
                         "--folder", log_settings.path, "--keep", repr(log_settings.keep),
                         "--most", str(log_settings.most), "--roll", repr(log_settings.roll),
+                        *(["--sends"] if log_settings.sending else []),
                     ]
                 )  # fmt: skip
             except OSError as error:
                 report("the prediction log's process cannot be started", error)
                 await asyncio.sleep(LONGEST_PAUSE)
                 continue
-            await child.tell(self._unit_key)
+            orders = log_settings.sending.frame() if log_settings.sending else b""
+            await child.tell(self._unit_key + orders)
             ended = self._tasks.spawn(child.wait(), "prediction log's end")
             while not ended.done() and self._settings.log == log_settings:
                 await asyncio.wait({ended}, timeout=LOOK)

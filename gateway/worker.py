@@ -93,6 +93,7 @@ class Worker:
         unit_hash: what stands for a unit in a pair.
         until_sample: requests until the next whose time in the gateway is measured; exchanges count it down.
         name: what this installation calls itself in Via.
+        leaving: whether it has been told to end.
     """
 
     def __init__(self, boot: Boot, loop: asyncio.AbstractEventLoop, plain: Plain | None = None) -> None:
@@ -114,7 +115,7 @@ class Worker:
         self._pressure = None if limits.memory is None else Pressure(limits.memory)
         self._stage = Stage.NOTHING
         self._give_back = trimmer()
-        self._leaving = False
+        self.leaving = False
         self._boot = boot
         self._loop = loop
         self._session = secrets.token_hex(8)
@@ -392,7 +393,7 @@ class Worker:
         log("warning", "memory pressure", sheds=stage.name.lower(), resident=resident)
         self.event(f"shedding_{stage.name.lower()}")
         self._stage = stage
-        self.draining = self._leaving or stage >= Stage.KEEP_ALIVE
+        self.draining = self.leaving or stage >= Stage.KEEP_ALIVE
         self._shed_requests()
         if self._listener is not None:
             self._listener.hold(held=stage >= Stage.CONNECTIONS)
@@ -413,8 +414,8 @@ class Worker:
 
     def drain(self) -> None:
         """Begin to end: accept a moment longer, close each connection with its next answer."""
-        if not self._leaving:
-            self._leaving = self.draining = True
+        if not self.leaving:
+            self.leaving = self.draining = True
             self._tasks.spawn(self._watch_drain(), "drain")
 
     async def _watch_drain(self) -> None:
@@ -460,9 +461,12 @@ class Worker:
             self._next_tick.cancel()
         for client in tuple(self.clients):
             client.transport.abort()
-        await self._link.close()
-        if self._record_link is not None:
+        if self._record_link is not None and self._records is not None:
             await self._record_link.close()
+            if left := self._records.unacknowledged:
+                self._outbox.note("record_unacknowledged", left)
+                log("warning", "records may be lost: the prediction log did not acknowledge them", count=left)
+        await self._link.close()
         self._pools.close()
         await self._tasks.cancel()
         self._plain.close()

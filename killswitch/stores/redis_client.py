@@ -33,14 +33,25 @@ class RedisClient:
     """Runs commands and scripts, and listens. `failures` counts the calls that failed."""
 
     def __init__(
-        self, settings: RedisSettings, environment: Mapping[str, str], patience: float = PATIENCE
+        self,
+        settings: RedisSettings,
+        environment: Mapping[str, str],
+        patience: float = PATIENCE,
+        *,
+        name: str = "shared state",
+        key: str = "state.redis_password_env",
     ) -> None:
-        """Connects when it is first used. Raises ConfigError when a secret is missing."""
+        """Connects when it is first used. Raises ConfigError when a secret is missing.
+
+        `name` is what errors call it, `key` the setting that names the variable with its password.
+        """
         self.where = str(settings)
+        self._name = name
+        self._key = key
         self.failures = 0
         self._settings = settings
         self._patience = patience
-        self._password = password(settings, environment)
+        self._password = password(settings, environment, key)
         self._client: Redis | RedisCluster | None = None
         self._listeners: list[Redis] = []
         self._sentinels: list[Redis] = []
@@ -189,12 +200,12 @@ class RedisClient:
         reason = str(error) or type(error).__name__
         refused = exceptions.AuthenticationError, exceptions.AuthorizationError, exceptions.NoPermissionError
         if isinstance(error, refused) or any(word in reason for word in ("WRONGPASS", "NOAUTH", "NOPERM")):
-            key = "state.redis_password_env" if self._settings.password_env else "no password is configured"
+            key = self._key if self._settings.password_env else "no password is configured"
             user = f"user {self._settings.user!r}" if self._settings.user else "the default user"
             reason = f"it refuses {user} ({key}): {reason}"
         elif isinstance(error, TimeoutError | exceptions.TimeoutError):
             reason = f"no answer within {self._patience:g} s"
-        return StateUnavailable(f"shared state {self.where}: {reason}")
+        return StateUnavailable(f"{self._name} {self.where}: {reason}")
 
     # Connections.
 

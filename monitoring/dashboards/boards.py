@@ -642,6 +642,79 @@ GATEWAY = Board(
             ),
         ),
         Row(
+            "Prediction log, notifications, approvals",
+            (
+                Panel(
+                    "Records a second",
+                    "That are on disk, by what became of them.",
+                    (Query(rate("pointsman_log_records_total", "outcome"), "{{outcome}}"),),
+                    width=6,
+                ),
+                Panel(
+                    "Records lost",
+                    "Since the log's process started, by reason. Always worth a look.",
+                    (Query("sum by (reason) (pointsman_log_dropped_total) or vector(0)", "{{reason}}"),),
+                    alarm=1, width=6,
+                ),
+                Panel(
+                    "Records that wait",
+                    "For the disk, and on disk for a sink.",
+                    (
+                        Query("pointsman_log_backlog_records", "{{instance}} disk"),
+                        Query(
+                            "sum by (sink) (pointsman_log_forward_backlog_records) or vector(0)", "{{sink}}"
+                        ),
+                    ),
+                    width=6,
+                ),
+                Panel(
+                    "Prediction log on disk",
+                    "All of its segments.",
+                    (Query("pointsman_log_bytes", "{{instance}}"),),
+                    unit="bytes", width=6,
+                ),
+                Panel(
+                    "Sinks that have nothing sent",
+                    "Streams, topics and archives that cannot be written now.",
+                    (
+                        Query(
+                            "count(pointsman_log_forward_up == 0 or pointsman_log_archive_up == 0) "
+                            "or vector(0)",
+                            "sinks",
+                        ),
+                    ),
+                    numbers=True, alarm=1, width=6,
+                ),
+                Panel(
+                    "Spans",
+                    "Since the log's process started, by what became of them.",
+                    (Query("sum by (outcome) (pointsman_spans_total) or vector(0)", "{{outcome}}"),),
+                    width=6,
+                ),
+                Panel(
+                    "Notifications that wait",
+                    "By receiver.",
+                    (
+                        Query(
+                            "sum by (receiver) (pointsman_notifications_waiting) or vector(0)", "{{receiver}}"
+                        ),
+                    ),
+                    width=6,
+                ),
+                Panel(
+                    "Approvals missing",
+                    "People who have to approve before a release goes on.",
+                    (
+                        Query(
+                            "sum by (endpoint) (pointsman_release_approvals_missing) or vector(0)",
+                            "{{endpoint}}",
+                        ),
+                    ),
+                    numbers=True, width=6,
+                ),
+            ),
+        ),
+        Row(
             "State",
             (
                 Panel(

@@ -152,6 +152,8 @@ class PayloadReader:
         self, headers: tuple[str | None, ...], features: Mapping[str, Value]
     ) -> tuple[str | None, ...]:
         """A value for each configured cohort."""
+        if self._reading.traced:
+            headers = headers[:-1]
         if not self._by_feature:
             return headers
         given = iter(headers)

@@ -55,7 +55,7 @@ def _write(source: Path, target: Path, ids: Path) -> int:
     with closing(sqlite3.connect(source)) as connection:
         rows = connection.execute("SELECT record FROM records ORDER BY endpoint, at, number")
         with pq.ParquetWriter(
-            target, SCHEMA, compression="zstd", use_dictionary=_REPEATED, version="2.6"
+            target, SCHEMA, compression="zstd", use_dictionary=REPEATED, version="2.6"
         ) as writer:
             for records in grouped(rows):
                 hashes += [hashed(record.request_id) for record in records]
@@ -64,7 +64,7 @@ def _write(source: Path, target: Path, ids: Path) -> int:
     return len(hashes)
 
 
-_REPEATED = [
+REPEATED = [
     "endpoint", "arm", "version", "configuration", "reason", "drill", "mirrored_version",
     "features.key_value.key", "categories.key_value.key", "categories.key_value.value",
     "labels.list.element", "mirrored_labels.list.element", "cohorts.list.element",

@@ -115,6 +115,31 @@ def grouped(rows: Iterable[tuple[bytes]]) -> Iterator[list[PredictionRecord]]:
         yield group
 
 
+def opened(path: Path) -> sqlite3.Connection | None:
+    """An SQLite segment, to read; None when it has become Parquet, or was removed, since it was listed.
+
+    Raises sqlite3.Error.
+    """
+    try:
+        connection = sqlite3.connect(
+            f"file:{_quoted(path)}?mode=rw", uri=True, timeout=_BUSY, check_same_thread=False
+        )
+    except sqlite3.OperationalError:
+        if path.exists():
+            raise
+        return None
+    try:
+        connection.execute("PRAGMA query_only = 1")
+        found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'records'").fetchone()
+    except sqlite3.Error:
+        connection.close()
+        raise
+    if found is None:  # made a moment ago, and not filled yet
+        connection.close()
+        return None
+    return connection
+
+
 def hashed(request_id: str) -> int:
     """What stands for a request id in `.ids`."""
     digest = hashlib.blake2b(request_id.encode("utf-8", "replace"), digest_size=8).digest()
@@ -159,21 +184,7 @@ class SqliteSegment:
             raise _unreadable(self.path, error) from error
 
     def _opened(self) -> sqlite3.Connection | None:
-        """None when it has become Parquet, or was removed, since it was listed."""
-        try:
-            connection = sqlite3.connect(
-                f"file:{_quoted(self.path)}?mode=rw", uri=True, timeout=_BUSY, check_same_thread=False
-            )
-        except sqlite3.OperationalError:
-            if self.path.exists():
-                raise
-            return None
-        connection.execute("PRAGMA query_only = 1")
-        found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'records'").fetchone()
-        if found is None:  # made a moment ago, and not filled yet
-            connection.close()
-            return None
-        return connection
+        return opened(self.path)
 
     def _rolled(self) -> ParquetSegment:
         return ParquetSegment(self._folder, self.number)

@@ -25,6 +25,7 @@ class Reading(msgspec.Struct, frozen=True):
         compare: what a prediction is, and where.
         features, redact, input: as in `settings.schema.EndpointLog`.
         cohorts: `header:NAME` and `feature:NAME`, as configured.
+        traced: whether the last of an entry's cohorts is the request's trace context instead.
     """
 
     protocol: str
@@ -33,6 +34,7 @@ class Reading(msgspec.Struct, frozen=True):
     redact: tuple[str, ...] = ()
     input: bool = False
     cohorts: tuple[str, ...] = ()
+    traced: bool = False
 
 
 class Context(msgspec.Struct, frozen=True, array_like=True):
@@ -101,6 +103,16 @@ class Watch(msgspec.Struct, frozen=True, tag=True):
     """Somebody wants to know how the log is doing: it answers Status, once."""
 
 
+class Sample(msgspec.Struct, frozen=True, tag=True):
+    """Somebody wants some of the records written since this was last asked: the log answers Sampled, once."""
+
+
+class Sampled(msgspec.Struct, frozen=True, tag=True):
+    """What drift is measured by: for `monitoring.drift.drawing.decode`."""
+
+    drawn: bytes
+
+
 class Kept(msgspec.Struct, frozen=True, tag=True):
     """Everything of `session` up to `sequence` is on disk."""
 
@@ -116,6 +128,34 @@ class Counted(msgspec.Struct, frozen=True, array_like=True):
     count: int
 
 
+class Forwarded(msgspec.Struct, frozen=True, array_like=True):
+    """One sink: records it has had since the log's process began, those that wait for it, and why they do.
+
+    `failure` is "" while records are sent.
+    """
+
+    sink: str
+    sent: int
+    behind: int
+    failure: str
+
+
+class Archived(msgspec.Struct, frozen=True, array_like=True):
+    """The archive: files and records written since the log's process began, attempts that failed, and why.
+
+    Attributes:
+        waiting: bytes in the stream.
+        unreadable: records in the stream that were none, and left out.
+    """
+
+    files: int
+    records: int
+    unreadable: int
+    failures: int
+    waiting: int
+    failure: str
+
+
 class Status(msgspec.Struct, frozen=True, tag=True):
     """How the log is doing.
 
@@ -126,6 +166,9 @@ class Status(msgspec.Struct, frozen=True, tag=True):
         size: bytes on disk.
         failure: why nothing can be written now; "" while it can.
         rolls: segments that became Parquet, and attempts that failed.
+        forwards: the sinks that records are sent on to.
+        archive: of the stream; None: this process writes none.
+        spans: by what became of them.
     """
 
     process: str
@@ -137,10 +180,13 @@ class Status(msgspec.Struct, frozen=True, tag=True):
     segments: int
     failure: str
     rolls: tuple[int, int]
+    forwards: list[Forwarded] = []
+    archive: Archived | None = None
+    spans: dict[str, int] = {}
 
 
-ToLog = Records | Watch
-FromLog = Kept | Status
+ToLog = Records | Watch | Sample
+FromLog = Kept | Status | Sampled
 
 _encoder = msgspec.msgpack.Encoder()
 _to_log: msgspec.msgpack.Decoder[ToLog] = msgspec.msgpack.Decoder(ToLog)

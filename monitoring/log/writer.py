@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 from domain.errors import StateUnavailable
 from monitoring.log import segments
+from monitoring.log.forwarding.trail import Trail
 from monitoring.log.record import PredictionRecord
 from monitoring.log.rolling import remains, remove, sync
 from monitoring.log.segments import IDS, PARQUET, SQLITE, encoded, named
@@ -76,11 +77,13 @@ class LogWriter:
 
     Attributes:
         newest: when the newest record that is kept was made, in seconds since 1970; 0 while there is none.
+        trails: of the sinks that have to have a segment before it becomes Parquet.
     """
 
     def __init__(self, folder: Path, bounds: Bounds, now: float) -> None:
         """`now`: seconds since 1970. Raises StateUnavailable when the folder cannot be written to."""
         self.newest = 0.0
+        self.trails: tuple[Trail, ...] = ()
         self._folder = folder
         self._bounds = bounds
         self._seen: OrderedDict[str, int] = OrderedDict()
@@ -158,9 +161,10 @@ class LogWriter:
             self._begin(self._number + 1, now)
 
     def to_roll(self) -> list[int]:
-        """Numbers of the segments that ended and are still in SQLite, oldest first."""
+        """Numbers of the segments that ended, are still in SQLite and were sent on, oldest first."""
         found = segments.numbers(self._folder)
-        return [number for number in sorted(found) if number < self._number and PARQUET not in found[number]]
+        end = min([self._number, *(trail.held for trail in self.trails)])
+        return [number for number in sorted(found) if number < end and PARQUET not in found[number]]
 
     def prune(self, now: float) -> int:
         """Remove what is too old or too much; how many segments went. Raises StateUnavailable."""
@@ -176,6 +180,8 @@ class LogWriter:
             aged += too_old
             gone += 1
             total -= size
+            for trail in self.trails:
+                trail.lose(number)
             for ending in (PARQUET, SQLITE):
                 remove(self._folder, number, ending)
         return gone

@@ -222,3 +222,14 @@ def test_no_payload_keeps_a_record_from_being_made(protocol: str, body: bytes, k
         body, body, protocol=protocol, compare=CompareSettings(kind), redact=["/a/0"], input=True
     )
     assert record.request_id == "id"
+
+
+def test_the_trace_context_that_comes_along_is_no_cohort() -> None:
+    cohorts = ("header:x-country", "feature:age")
+    body = json.dumps({"age": 7}).encode()
+    record = _record(
+        body, protocol="json", compare=CompareSettings("regression"), headers=("eu", "00-a-b-01"),
+        cohorts=cohorts, traced=True,
+    )  # fmt: skip
+    assert record.cohorts == ("eu", "7")
+    assert _record(body, protocol="json", headers=("00-a-b-01",), traced=True).cohorts == ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 
@@ -19,6 +20,7 @@ from control.deciding import UnknownDecision
 from control.drilling import DrillRefused, UnknownDrill
 from control.events import Crowded
 from control.gating import GatesBusy
+from control.identity import Forbidden, Unauthenticated
 from control.notifying import UnknownReceiver
 from control.releasing import ReleaseRefused, UnknownRelease
 from control.switchboard import UnknownEndpoint
@@ -30,6 +32,8 @@ from gates.releases import AlreadyOpen, StaleStep
 PROBLEM = "application/problem+json"
 
 STATUS: tuple[tuple[type[PointsmanError], int], ...] = (
+    (Unauthenticated, 401),
+    (Forbidden, 403),
     (UnknownEndpoint, 404),
     (UnknownRecord, 404),
     (UnknownVersion, 404),
@@ -53,6 +57,8 @@ STATUS: tuple[tuple[type[PointsmanError], int], ...] = (
 )
 """The first class that fits gives the status."""
 
+_HEADERS = {401: {"www-authenticate": 'Bearer realm="pointsman"'}, 503: {"retry-after": "1"}}
+
 SAFE_HEADERS = {
     "cache-control": "no-store",
     "x-content-type-options": "nosniff",
@@ -63,6 +69,15 @@ SAFE_HEADERS = {
 def json(data: object, status: int = 200) -> Response:
     """`data` as JSON."""
     return Response(orjson.dumps(data), status, SAFE_HEADERS, "application/json")
+
+
+def tagged(request: Request, body: bytes) -> Response:
+    """`body`, which is JSON, or 304 where the client says that it has just that (RFC 9110 section 13)."""
+    tag = f'"{hashlib.blake2b(body, digest_size=8).hexdigest()}"'
+    headers = {**SAFE_HEADERS, "etag": tag}
+    if request.headers.get("if-none-match") == tag:
+        return Response(status_code=304, headers=headers)
+    return Response(body, 200, headers, "application/json")
 
 
 def problem(
@@ -93,8 +108,7 @@ async def _ours(request: Request, error: Exception) -> Response:
     if isinstance(error, ConfigError):
         fields = [{"field": error.path, "value": repr(error.value)[:200], "detail": error.allowed}]
         return problem(status, str(error), more={"errors": fields})
-    retry = {"retry-after": "1"} if status == 503 else None
-    return problem(status, str(error), retry)
+    return problem(status, str(error), _HEADERS.get(status))
 
 
 async def _invalid(request: Request, error: Exception) -> Response:

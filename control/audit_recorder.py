@@ -162,13 +162,20 @@ class Recorder:
     # What changes what is live.
 
     def tripped(
-        self, kill: Kill, cause: str, evidence: Mapping[str, object] | None, *, heard: bool = False
+        self,
+        kill: Kill,
+        cause: str,
+        evidence: Mapping[str, object] | None,
+        *,
+        heard: bool = False,
+        authentication: str = "",
     ) -> None:
         """A kill is in force. `heard`: another replica made it."""
         after = {"kill": kill.id, "version": kill.version, "cause": cause, "killed_at": micros(kill.at)}
         event = self.event(
             kinds.TRIPPED, "switch", kill.endpoint, actor=kill.actor, reason=kill.reason,
             after={**after, "heard": True} if heard else after, evidence=evidence,
+            authentication=authentication,
         )  # fmt: skip
         if not heard:
             self.tell(event)
@@ -180,11 +187,13 @@ class Recorder:
         await asyncio.sleep(PROMPT)
         self.tell(event)
 
-    def rearmed(self, clearance: Clearance, evidence: Mapping[str, object] | None = None) -> Event:
+    def rearmed(
+        self, clearance: Clearance, evidence: Mapping[str, object] | None = None, authentication: str = ""
+    ) -> Event:
         """The event of a re-arm, for `together` or `tell`."""
         return self.event(
             kinds.REARMED, "switch", clearance.endpoint, actor=clearance.actor, reason=clearance.reason,
-            after={"cleared": sorted(clearance.ids)}, evidence=evidence,
+            after={"cleared": sorted(clearance.ids)}, evidence=evidence, authentication=authentication,
         )  # fmt: skip
 
     def lineage(self, version: str, before: State | None, after: State | None, source: str = "") -> None:
@@ -253,14 +262,17 @@ class Recorder:
             self.tell(one)
         self.seen(found)
 
-    def configured(self, before: Settings, settings: Settings, actor: str) -> tuple[Event, bytes]:
+    def configured(
+        self, before: Settings, settings: Settings, actor: str, authentication: str = ""
+    ) -> tuple[Event, bytes]:
         """The event of `settings` that follow `before`, and the text that it names."""
         text = self._text(settings)
         after = self._gateway(settings, text)
         earlier = state_digest(self._gateway(before, self._text(before)))
         return self.event(
-            "configuration.loaded", kinds.GATEWAY, "", actor=actor, after=after, before=earlier
-        ), text
+            "configuration.loaded", kinds.GATEWAY, "", actor=actor, after=after, before=earlier,
+            authentication=authentication,
+        ), text  # fmt: skip
 
     def _text(self, settings: Settings) -> bytes:
         return canonical.encode(canonical.tame(self._shown(settings)))

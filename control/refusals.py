@@ -16,12 +16,13 @@ from hashlib import sha256
 from http import HTTPStatus
 
 import orjson
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from control import identity
 from control.audit_recorder import Recorder
 from control.clock import Clock
 from control.log import note
-from control.trip import OPERATOR
 
 BURST, RATE = 60.0, 1.0
 
@@ -86,6 +87,7 @@ class Refusals:
             return
         path = scope["path"][:500]
         action, name = wanted(path)
+        who = identity.of(HTTPConnection(scope))
         reason = _detail(answer)
         evidence: dict[str, object] = {"method": scope["method"], "path": path, "status": status}
         if asked:
@@ -95,8 +97,8 @@ class Refusals:
         note(log, logging.WARNING, "refused", action=action, name=name, status=status, reason=reason)
         self._recorder.tell(
             self._recorder.event(
-                f"refused.{action}", "request", name, actor=OPERATOR, reason=reason, evidence=evidence,
-                result="refused",
+                f"refused.{action}", "request", name, actor=who.name, reason=reason, evidence=evidence,
+                authentication=who.authentication, result="refused",
             )
         )  # fmt: skip
 

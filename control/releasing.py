@@ -28,12 +28,11 @@ from control.clock import Clock, iso
 from control.events import Events
 from control.gating import GateDesk, GatesBusy, Run
 from control.hearing import Hearing
-from control.identity import Identity
+from control.identity import NOBODY, Identity
 from control.judge import Judge
 from control.keeper import Keeper
 from control.log import note
 from control.switchboard import Switchboard, UnknownEndpoint
-from control.trip import OPERATOR
 from domain.errors import GateError, PointsmanError, StateUnavailable
 from domain.kill import is_rehearsed
 from domain.ports import Lease
@@ -378,7 +377,7 @@ class ReleaseDesk:
         """How far people agree on `found`. Raises StateUnavailable."""
         return await self._approvals.agreement(found)
 
-    async def abort(self, name: str, reason: str) -> Release:
+    async def abort(self, name: str, reason: str, who: Identity = NOBODY) -> Release:
         """Abort the release whose id is `name`; nobody is served by its candidate any more.
 
         Raises UnknownRelease, ReleaseRefused (it has ended), and StateUnavailable.
@@ -394,7 +393,7 @@ class ReleaseDesk:
             moved = release.step(found, going_by, seen)
             if moved is None:
                 raise ReleaseRefused(f"the release has ended: it is {found.phase.value}")
-            taken = await self._take(*moved, token, Identity(OPERATOR, ""))
+            taken = await self._take(*moved, token, who)
             if judge is not None and self._switchboard.judges.get(found.endpoint) is judge:
                 self._apply(found.endpoint, judge, taken)
             return taken

@@ -12,8 +12,10 @@ import pytest
 
 from control.clock import Clock
 from control.releasing import ReleaseDesk
+from domain.role import Role
 from domain.verdict import Verdict
 from gates.release import Phase
+from tests.support.access import bearer, guarded, issue
 from tests.support.control import Here, document, here, write
 
 PASSING: dict[str, Any] = {
@@ -210,3 +212,38 @@ def test_a_trip_and_a_rearm_right_before_a_crash_are_not_forgotten(
     asyncio.run(first())
     monkeypatch.setattr(ReleaseDesk, "look", look)
     asyncio.run(second())
+
+
+def test_where_callers_are_known_an_approval_is_the_word_of_whoever_gives_it(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        path = tmp_path / "tokens.json"
+        ada, again = (bearer(issue(path, name, Role.RELEASE, person="ada")) for name in ("ada-1", "ada-2"))
+        bob = bearer(issue(path, "bob", Role.RELEASE, "rain"))
+        eve = bearer(issue(path, "eve", Role.OPERATOR))
+        wanted = {**ENDPOINT, "approvals": {"people": 1}}
+        async with guarded(tmp_path, endpoint=wanted) as control:
+            control.client.headers.update(ada)
+            whole = await until(control, Phase.APPROVING)
+            abort = {"reason": "by hand now"}
+            url = f"/api/v1/releases/{whole['id']}"
+            assert (await control.client.post(f"{url}/abort", json=abort, headers=eve)).status_code == 200
+            started = await control.client.post("/api/v1/releases", json={"endpoint": "rain"})
+            assert (started.status_code, started.json()["by"]) == (201, "ada")
+            release = (await until(control, Phase.APPROVING))["id"]
+            await approve(control, release, "bob", 422)  # a name is not hers to claim
+            for headers in (ada, again):
+                control.client.headers.update(headers)
+                refused = await approve(control, release, None, 409)
+                assert "ada started this release" in refused["detail"]
+            control.client.headers.update(eve)
+            await approve(control, release, None, 403)
+            control.client.headers.update(bob)
+            await approve(control, release, None)
+            control.client.headers.update(ada)
+            assert [
+                (one["actor"], one["authentication"]) for one in await records(control, "release.approved")
+            ] == [("bob", "token:bob")]
+            ended = (await records(control, "release.moved"))[0:]
+            assert ("eve", "token:eve") in {(one["actor"], one["authentication"]) for one in ended}
+
+    asyncio.run(scenario())

@@ -23,6 +23,8 @@ test: $(READY) ## the whole test-suite; ARGS goes to pytest
 	@$(BIN)/python -m tests.support.model_servers
 	@$(BIN)/python -m tests.support.unleash
 	@$(BIN)/python -m tests.support.prometheus
+	@$(BIN)/python -m tests.support.helm
+	@$(BIN)/python -m tests.support.browser
 	@$(BIN)/python -m pytest $(ARGS)
 
 bench: $(READY) $(PEERS) ## side-by-side benchmarks against other proxies, kept in bench/results/; ARGS goes to bench
@@ -38,7 +40,7 @@ lint: $(READY) ## ruff, mypy (strict), import-linter
 	@$(BIN)/lint-imports --no-cache
 
 clean: ## removes the environment, caches and built files; keeps var/
-	@rm -rf $(VENV) .venv-bench .venv-servers .unleash-server .prometheus .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	@rm -rf $(VENV) .venv-bench .venv-servers .unleash-server .prometheus .axe-core .helm .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment, made anew when pyproject.toml or what is compiled changes. uv installs it in seconds; where uv cannot be had, pip does.

@@ -21,7 +21,7 @@ import typer
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from console import dashboards, deciding, drilling, notifying, releasing, tables
+from console import dashboards, deciding, drifting, drilling, labelling, notifying, releasing, tables, tokens
 from console.checking import review
 from console.client import DEFAULT_ADMIN, TIMEOUT, AdminClient, Refused, Unreachable
 from console.text import visible
@@ -373,7 +373,10 @@ def start_release(
 def approve_release(
     name: Annotated[str, typer.Argument(metavar="ID", help="The release's id, as 'release list' shows it.")],
     reason: ReasonOption,
-    person: Annotated[str, typer.Option("--as", metavar="NAME", help="Whose word it is; it is recorded.")],
+    person: Annotated[
+        str | None,
+        typer.Option("--as", metavar="NAME", help="Whose word it is, where nobody is asked to prove it."),
+    ] = None,
     admin: AdminOption = DEFAULT_ADMIN,
     as_json: JsonOption = False,
 ) -> None:
@@ -423,8 +426,12 @@ def list_releases(
 
 app.command()(deciding.why)
 app.command()(deciding.diagnose)
+app.command()(drifting.drift)
 app.add_typer(notifying.notify)
 app.add_typer(drilling.drill)
+app.add_typer(labelling.labels)
+app.command()(labelling.accuracy)
+app.add_typer(tokens.token)
 app.command()(dashboards.dashboards)
 
 

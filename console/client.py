@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
+import re
+import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
@@ -13,10 +16,17 @@ from urllib.parse import quote
 import httpx
 
 from domain.errors import ConfigError, PointsmanError
+from settings.auth import loopback
 
 DEFAULT_ADMIN = "http://127.0.0.1:8081"
+TOKEN, AUTHORITY = "POINTSMAN_TOKEN", "POINTSMAN_CA"
+"""Environment variables: the token, and the PEM file of the authority behind the admin API's certificate."""
+
 TIMEOUT = 10.0
 """Seconds that one answer may take: a kill waits for every worker's confirmation, which is milliseconds."""
+
+
+_TOKEN = re.compile(r"[!-~]{1,8192}")
 
 
 class Unreachable(PointsmanError):  # noqa: N818 - what the gateway is, not a mistake of this program
@@ -41,7 +51,8 @@ class AdminClient:
     """Speaks to one gateway's admin API.
 
     Every method returns the decoded JSON as it came; raises Unreachable when nothing answers and Refused when
-    the answer is an error. `base` is checked at once: ConfigError unless it is an http or https URL.
+    the answer is an error. `base` is checked at once: ConfigError unless it is an http or https URL. From
+    `environment` (None: the process's) come the token, and the authority that signs the certificate.
     """
 
     def __init__(
@@ -50,10 +61,19 @@ class AdminClient:
         *,
         transport: httpx.BaseTransport | None = None,
         timeout: float = TIMEOUT,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.base = _checked(base)
+        known = os.environ if environment is None else environment
         # The admin API listens on loopback: a proxy of the environment would only lead away from it.
-        self._http = httpx.Client(base_url=self.base, transport=transport, timeout=timeout, trust_env=False)
+        self._http = httpx.Client(
+            base_url=self.base,
+            headers=_credentials(self.base, known.get(TOKEN, "")),
+            verify=_trusted(known.get(AUTHORITY, "")),
+            transport=transport,
+            timeout=timeout,
+            trust_env=False,
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -93,9 +113,9 @@ class AdminClient:
         body = {"endpoint": endpoint} if person is None else {"endpoint": endpoint, "as": person}
         return self._ask("POST", "/api/v1/releases", body=body)
 
-    def approve_release(self, name: str, reason: str, person: str) -> object:
-        """Approve the release whose id is `name`, as `person`."""
-        body = {"reason": reason, "as": person}
+    def approve_release(self, name: str, reason: str, person: str | None) -> object:
+        """Approve the release whose id is `name`, as `person`, where nobody is asked to prove it."""
+        body = {"reason": reason} if person is None else {"reason": reason, "as": person}
         return self._ask("POST", f"/api/v1/releases/{quote(name, safe='')}/approve", body=body)
 
     def abort_release(self, name: str, reason: str) -> object:
@@ -128,6 +148,14 @@ class AdminClient:
         """Execute the gates; answers when all have a verdict, so give the client time."""
         return self._ask("POST", f"/api/v1/gates/{quote(name, safe='')}/run")
 
+    def drift(self, name: str, hours: int) -> object:
+        """How far requests and predictions of `name` are from their reference, in the last `hours`."""
+        return self._ask("GET", _path(name, "drift"), query={"hours": str(hours)})
+
+    def relearn_drift(self, name: str, reason: str) -> object:
+        """Retire the reference that was learned, and learn another one."""
+        return self._ask("POST", _path(name, "drift/relearn"), body={"reason": reason})
+
     def pairs(self, name: str, worst: int, guard: str | None = None) -> object:
         """The `worst` most divergent pairs, or by what `guard` watches, that are still kept, worst first."""
         by = {} if guard is None else {"guard": guard}
@@ -147,6 +175,20 @@ class AdminClient:
         asked = {"at": at, "signal": signal}
         query = {name: value for name, value in asked.items() if value is not None}
         return self._ask("GET", f"/api/v1/diagnoses/{quote(endpoint, safe='')}", query=query)
+
+    def send_labels(self, labels: Sequence[Mapping[str, object]]) -> object:
+        """Send labels, as the admin API takes them; what became of them."""
+        return self._ask("POST", "/api/v1/labels", body=list(labels))
+
+    def labels(self) -> object:
+        """How labels stand."""
+        return self._ask("GET", "/api/v1/labels")
+
+    def accuracy(self, name: str, by: str, since: str | None, until: str | None) -> object:
+        """How right every version of an endpoint is, as labels tell."""
+        asked = {"by": by, "since": since, "until": until}
+        query = {key: value for key, value in asked.items() if value is not None}
+        return self._ask("GET", _path(name, "accuracy"), query=query)
 
     def bill_of_materials(self, version: str) -> object:
         """What `version` was made of, as CycloneDX."""
@@ -170,7 +212,7 @@ class AdminClient:
         method: str,
         path: str,
         *,
-        body: Mapping[str, object] | None = None,
+        body: Mapping[str, object] | Sequence[object] | None = None,
         query: Mapping[str, str] | None = None,
     ) -> object:
         with self._reaching(method):
@@ -218,6 +260,27 @@ def _checked(base: str) -> str:
     if url.scheme not in {"http", "https"} or not url.host:
         raise ConfigError("--admin", base, allowed)
     return base.rstrip("/")
+
+
+def _credentials(base: str, token: str) -> dict[str, str]:
+    """The token as a header. Raises ConfigError where it would travel in the clear, or is none."""
+    if not token:
+        return {}
+    if not _TOKEN.fullmatch(token):
+        raise ConfigError(TOKEN, "***", "it holds no token: blanks, line ends or letters beyond ASCII")
+    url = httpx.URL(base)
+    if url.scheme != "https" and not loopback(url.host):
+        raise ConfigError("--admin", base, "a token is sent by https only, but for loopback")
+    return {"authorization": f"Bearer {token}"}
+
+
+def _trusted(authority: str) -> ssl.SSLContext | bool:
+    if not authority:
+        return True
+    try:
+        return ssl.create_default_context(cafile=authority)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(AUTHORITY, authority, f"a PEM file with certificates ({error})") from error
 
 
 def _doubt(method: str) -> str:

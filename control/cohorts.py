@@ -219,6 +219,7 @@ class Cohorts:
     ) -> None:
         self.flips = flips
         self.noisy = noisy
+        self._sources = tuple(sources)
         self.headers = [Values(str(one)) for one in sources if one.kind is CohortKind.HEADER]
         self.features = {one.name: Ranges(str(one)) for one in sources if one.kind is CohortKind.FEATURE}
         self.latency = Ranges(LATENCY, " ms", 1000.0)
@@ -254,6 +255,23 @@ class Cohorts:
                 cohort = None if values is None or len(values) != 1 else ranges.cohort(float(values[0]))
                 if cohort is not None:
                     found.append(cohort)
+        return tuple(found)
+
+    def named(self, values: Sequence[str | None]) -> tuple[str, ...]:
+        """The cohorts of a recorded request, whose values are those of `sources`, in order."""
+        found = []
+        headers = {header.name: header for header in self.headers}
+        for source, value in zip(self._sources, values, strict=False):
+            header = headers.get(str(source))
+            if header is not None:
+                found.append(header.label(header.cohort(value)))
+                continue
+            try:
+                cohort = None if value is None else self.features[source.name].cohort(float(value))
+            except ValueError:  # a feature that is a text has no range
+                cohort = None
+            if cohort is not None:
+                found.append(cohort)
         return tuple(found)
 
     def findings(self, most: int) -> list[CohortFinding]:

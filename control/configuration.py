@@ -12,6 +12,7 @@ from pathlib import Path
 
 from control import references
 from control.flag_platform import FlagPlatform
+from control.identity import NOBODY, Identity
 from control.log import note
 from control.switchboard import Switchboard
 from domain.errors import ConfigError, StateUnavailable
@@ -48,8 +49,8 @@ class Configuration:
         self._flags = flags
         self._reloading = asyncio.Lock()
 
-    async def reload(self) -> bool:
-        """Read the file and serve it; whether it was another. On ConfigError nothing has changed."""
+    async def reload(self, who: Identity = NOBODY) -> bool:
+        """Read the file and serve it, as `who` asks; whether it was another. On ConfigError it was not."""
         async with self._reloading:
             settings = await asyncio.to_thread(load, self.path)
             changed = settings.digest != self._switchboard.settings.digest
@@ -58,7 +59,7 @@ class Configuration:
                 surroundings.receivers(settings, os.environ)
                 prepared = self._flags.prepared(settings)
                 read = await asyncio.to_thread(references.read, settings)
-                await self._switchboard.reconfigure(self.followed(settings), read)
+                await self._switchboard.reconfigure(self.followed(settings), read, who)
                 self.configured = settings
                 await self._flags.follow(settings, prepared)
             return changed
@@ -133,6 +134,7 @@ def demand_same_process(old: Settings, new: Settings) -> None:
         ("state.database", old.database, new.database),
         ("state.redis", old.sharing.redis, new.sharing.redis),
         ("state.replica", old.sharing.replica, new.sharing.replica),
+        ("auth", old.auth, new.auth),
         ("audit", replace(old.audit, keep_access=new.audit.keep_access), new.audit),
     ):
         if before != after:

@@ -21,8 +21,8 @@ from control.keeper import Keeper
 from control.switchboard import Switchboard
 from domain.errors import PointsmanError, StateUnavailable
 from domain.routing import Arm, Reason
-from monitoring import labels
-from monitoring.labels import KeptLabel
+from monitoring.labels import kept as labels
+from monitoring.labels.kept import KeptLabel
 from monitoring.log.record import Mirrored, PredictionRecord
 
 BUCKETS = "murmur3(release:unit) % 10000; the log has no unit, only a keyed digest of it"

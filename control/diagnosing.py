@@ -23,11 +23,11 @@ from control import changes
 from control.keeper import Keeper
 from control.switchboard import Switchboard
 from domain.errors import ConfigError, StateUnavailable
-from monitoring import labels
 from monitoring.diagnosis.changes import Change, Concentration, Diagnosis, Explanation, Level, Signal
 from monitoring.diagnosis.explaining import diagnose, strongest
 from monitoring.diagnosis.signals import Answer, Request
-from monitoring.labels import KeptLabel
+from monitoring.labels import kept as labels
+from monitoring.labels.kept import KeptLabel
 from monitoring.log.record import PredictionRecord, Value
 from storage.tables import AUDIT_KILLS, AUDIT_RECORDS
 

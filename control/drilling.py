@@ -29,7 +29,7 @@ from sqlalchemy import Connection
 
 from control import rehearsing
 from control.audit_recorder import Recorder
-from control.clock import Clock
+from control.clock import Clock, iso_or_none
 from control.drill_traffic import OwnTraffic, bodies
 from control.events import Events
 from control.identity import NOBODY, Identity
@@ -318,6 +318,23 @@ class DrillDesk:
     async def listed(self, endpoint: str | None) -> tuple[Report, ...]:
         """The newest drills, of one endpoint or of all."""
         return await self._read(lambda on: drills.listed(on, endpoint, MOST_LISTED))
+
+    def schedule(self) -> tuple[dict[str, object], ...]:
+        """Every endpoint with a candidate: when its next drill is due, and what it would do."""
+        found: list[dict[str, object]] = []
+        for one in self._switchboard.settings.endpoints:
+            if one.candidate is None:
+                continue
+            here, every = self.stands_here(one.drills), one.drills.every
+            due = None if every is None or not here else drill.next_due(every, self._clock.wall())
+            found.append({
+                "endpoint": one.name, "every": every, "next": iso_or_none(due), "overdue": self.overdue(one),
+                "environment": one.drills.environment, "here": here, "fault": one.drills.fault.value,
+                "share": one.drills.share / FULL_WEIGHT, "served": one.drills.served,
+                "within_seconds": one.drills.within, "under_way": one.name in self._open,
+                "faults": [fault.value for fault in Fault],
+            })  # fmt: skip
+        return tuple(found)
 
     def reported(self, batch: Batch) -> None:
         """What a worker has to say of drills."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -16,10 +16,15 @@ _GUARD = ("endpoint", "guard")
 
 
 class GuardMetrics(Collector):
-    """How every guard of every endpoint stands, how accurate the versions are, how far features drifted."""
+    """How every guard of every endpoint stands, how far features drifted, how late labels come."""
 
-    def __init__(self, switchboard: Switchboard) -> None:
+    def __init__(
+        self, switchboard: Switchboard, profiled: Callable[[str], Mapping[str, float]] = lambda name: {}
+    ) -> None:
+        """`profiled` has how far each feature of an endpoint is from the profile of its requests, where
+        there is one; without, it is told as far as a trial has seen."""
         self._board = switchboard
+        self._profiled = profiled
 
     def collect(self) -> Iterator[Metric]:
         """Every metric, now."""
@@ -27,13 +32,9 @@ class GuardMetrics(Collector):
         for name, judge in self._board.judges.items():
             families.add(name, judge)
         yield from families.all()
-        accuracy = _gauge("accuracy", "Share of right predictions.", ("endpoint", "version", "cohort"))
-        for name, judge in self._board.judges.items():
-            _add_accuracy(accuracy, name, judge)
-        yield accuracy
         drift = _gauge("feature_drift", "Total variation from the reference.", ("endpoint", "feature"))
         for name, judge in self._board.judges.items():
-            for feature, shift in judge.guards.drifts().items():
+            for feature, shift in (self._profiled(name) or judge.guards.drifts()).items():
                 drift.add_metric((name, feature), shift)
         yield drift
         yield self._delays()
@@ -72,13 +73,6 @@ class _Families:
     def all(self) -> Iterator[Metric]:
         yield from (self._evidence, self._estimate, self._low, self._high)
         yield from (self._verdict, self._votes, self._needed)
-
-
-def _add_accuracy(accuracy: GaugeMetricFamily, name: str, judge: Judge) -> None:
-    for cohort, (count, incumbent, candidate) in judge.accuracy.counts.items():
-        shown = cohort or "all"
-        accuracy.add_metric((name, judge.settings.incumbent.name, shown), incumbent / count)
-        accuracy.add_metric((name, judge.candidate, shown), candidate / count)
 
 
 def _gauge(name: str, text: str, labels: tuple[str, ...]) -> GaugeMetricFamily:

@@ -291,10 +291,26 @@ class Hearing:
             mine = [one for one in counts if one.endpoint == name]
             self._take(name, judge, judge.read_counts(mine))
 
-    async def hear_labels(self, name: str, labelled: Sequence[LabelledPair]) -> None:
-        """Take labelled pairs of the endpoint `name` as evidence; while the candidate is out, count them."""
+    def kept_to(self, session: str) -> int:
+        """Up to which of its numbers what `session` hands in is kept with the evidence."""
+        return max(self._kept.get(session, 0), self._heard.get(session, 0))
+
+    def note_heard(self, session: str, number: int) -> None:
+        """Up to `number` what `session` hands in is in the evidence: to be kept together with it."""
+        self._heard[session] = number
+
+    async def hear_labels(
+        self, name: str, labelled: Sequence[LabelledPair], heard: Mapping[str, int] | None = None
+    ) -> None:
+        """Take labelled pairs of the endpoint `name` as evidence; while the candidate is out, count them.
+
+        `heard` is what they are numbered by, where they must not count again after a restart: with it they
+        are one slice, and are noted as heard in the turn in which they are taken.
+        """
         board = self._switchboard
-        for part in labelled_slices(labelled):
+        for part in (labelled,) if heard else labelled_slices(labelled):
+            for session, number in (heard or {}).items():
+                self.note_heard(session, number)
             judge = board.trial(name)
             if judge is None:
                 return
@@ -308,9 +324,14 @@ class Hearing:
                         judge.take(evidence)  # a breach is acted upon when the drill is over
                 elif self.shared is None:
                     self._take(name, judge, evidence)
-                elif evidence is not None:
-                    self.shared.offer(name, evidence)
+                elif evidence is not None and not self._shared_already(name, heard or {}):
+                    self.shared.offer(name, replace(evidence, heard=heard or {}))
             await asyncio.sleep(0)
+
+    def _shared_already(self, name: str, heard: Mapping[str, int]) -> bool:
+        """Whether the evidence that all replicas share has it, by way of an earlier life of this process."""
+        shared = self.shared
+        return shared is not None and any(shared.holds(name, *one) for one in heard.items())
 
     def _move_releases(self) -> None:
         for name, judge in self._switchboard.judges.items():

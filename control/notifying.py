@@ -41,7 +41,7 @@ from notify.message import Credentials, Message
 from notify.notice import Notice
 from notify.outbox import DELIVERED, Entry
 from notify.retry import Fate, Pace
-from settings.receivers import Cause, Destination, Receiver, Retraining
+from settings.receivers import Cause, Destination, Receiver, Retraining, Topic
 from settings.surroundings import receiver_secrets, training_secrets
 from shadow.tasks import Tasks
 
@@ -183,6 +183,8 @@ class Notifying:
         self._tell(notices.of_approval(event.data, self._clock.wall()))
 
     def _drifted(self, event: Event) -> None:
+        if event.kind == Topic.DRIFT:
+            self._tell(notices.of_drift(event.data, self._clock.wall()))
         self._train(event.data, Cause(event.kind))
 
     def _tell(self, notice: Notice, *, heard: bool = False) -> None:

@@ -5,23 +5,29 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
+from control.accuracy import AccuracyDesk
 from control.audit_heads import HeadKeeper
+from control.authentication import Gatehouse
 from control.configuration import Configuration
 from control.deciding import DecisionDesk
 from control.diagnosing import DiagnosisDesk
+from control.drifting import DriftDesk
 from control.drilling import DrillDesk
 from control.events import Events
 from control.flag_platform import FlagPlatform
 from control.following import FollowDesk
 from control.gating import GateDesk
 from control.hearing import Hearing
+from control.labelling import LabelDesk
 from control.lineage import LineageDesk
 from control.membership import Membership
 from control.metrics import Metrics
 from control.notifying import Notifying
+from control.overview import Looks, Overview
 from control.predictions import PredictionDesk
 from control.releasing import ReleaseDesk
 from control.rollouts import Rollouts
+from control.sampling import Sampler
 from control.scrape import Scraper
 from control.switchboard import Switchboard
 from control.writeback import WriteBack
@@ -50,8 +56,15 @@ class Panel:
     predictions: PredictionDesk
     decisions: DecisionDesk
     diagnoses: DiagnosisDesk
+    drift: DriftDesk
     notifying: Notifying
     scraper: Scraper
+    labels: LabelDesk
+    accuracy: AccuracyDesk
+    gatehouse: Gatehouse
+    sampler: Sampler
+    overview: Overview
+    looks: Looks
 
     async def work_out_reports(self) -> None:
         """Have every judge's reports at hand. It takes milliseconds each, so others get the loop between."""
@@ -87,6 +100,11 @@ class Panel:
         """What does not work and does not make this gateway unready: traffic flows, trips happen."""
         failure = self.predictions.failure
         found = [] if failure is None else [f"predictions are not recorded: {failure}"]
+        if self.labels.failure is not None:
+            found.append(f"labels are not joined: {self.labels.failure}")
+        if self.gatehouse.tokens.failure is not None:
+            found.append(f"tokens are those of before: {self.gatehouse.tokens.failure}")
+        found += self.predictions.unsent()
         if self.membership is None:
             return found
         fleet = self.membership.fleet

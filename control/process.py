@@ -12,7 +12,7 @@ import socket
 import stat
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -20,15 +20,19 @@ from pathlib import Path
 import orjson
 import uvicorn
 
-from control import api, lineage_view, records, references
+from control import api, lineage_view, records, references, views
+from control.accuracy import AccuracyDesk
 from control.approving import ApprovalDesk
 from control.audit_heads import HeadKeeper
 from control.audit_metrics import AuditMetrics
 from control.audit_recorder import Recorder
+from control.authentication import FAILURES, MINUTE, MUTATIONS, RECORDED, Gatehouse
 from control.clock import Clock
 from control.configuration import Configuration, masked
 from control.deciding import DecisionDesk
 from control.diagnosing import DiagnosisDesk
+from control.drift_metrics import DriftMetrics
+from control.drifting import DriftDesk
 from control.drill_metrics import DrillMetrics
 from control.drilling import DrillDesk
 from control.events import Events
@@ -38,11 +42,15 @@ from control.fleet_metrics import FleetMetrics
 from control.following import FollowDesk
 from control.gating import GateDesk
 from control.generations import BLOCK
+from control.glances import Glances
 from control.guard_metrics import GuardMetrics
 from control.hearing import Hearing
 from control.host_metrics import HostMetrics
 from control.inbox import Inbox
 from control.keeper import DurableStore, Keeper
+from control.label_metrics import LabelMetrics
+from control.labelling import LabelDesk
+from control.limits import Turns
 from control.lineage import LineageDesk
 from control.lineage_metrics import LineageMetrics
 from control.link import Link
@@ -52,6 +60,8 @@ from control.metrics import Metrics
 from control.notify_metrics import NotifyMetrics
 from control.notify_retraining import RetrainingWatch
 from control.notifying import Notifying
+from control.oidc import Issuer
+from control.overview import Looks, Overview
 from control.panel import Panel
 from control.prediction_metrics import PredictionMetrics
 from control.predictions import PredictionDesk
@@ -59,11 +69,14 @@ from control.release_metrics import ReleaseMetrics
 from control.releasing import ReleaseDesk
 from control.retention import Retention
 from control.rollouts import Rollouts
+from control.sampling import Sampler
 from control.scrape import Scraper
 from control.server_metrics import ServerMetrics
+from control.sessions import Sessions
 from control.sharing import Alone
 from control.switchboard import Switchboard
 from control.tallies import Tallies
+from control.tokens import TokenDesk
 from control.trip import OPERATOR
 from control.writeback import WriteBack
 from domain.errors import ConfigError, StateUnavailable
@@ -71,6 +84,7 @@ from domain.lineage import Lineage
 from domain.routing import Arm
 from domain.snapshot import Snapshot
 from killswitch.stores.database import DatabaseStore
+from settings import surroundings
 from settings.schema import Address, Settings
 from shadow.tasks import Tasks
 from shadow.wire import Asked, Batch, BreakerOpened, Hello
@@ -176,6 +190,16 @@ class Control:
         )
         self._retraining = RetrainingWatch(self.switchboard, self.events, self._leads)
         self.predictions = PredictionDesk(self.switchboard, invocation.predictions, self._clock)
+        self.drift = DriftDesk(
+            self.switchboard,
+            self.predictions,
+            self.lineage,
+            keeper=self.keeper,
+            events=self.events,
+            clock=self._clock,
+            replica=replica,
+        )
+        drift_metrics = DriftMetrics(self.drift)
         self.configuration = Configuration(invocation.configuration, self.switchboard, self.flags)
         self.gates = GateDesk(
             invocation.configuration, self.switchboard, self.keeper, self.events, self._clock
@@ -200,6 +224,8 @@ class Control:
             clock=self._clock,
             tasks=self._tasks,
         )
+        self.labels = LabelDesk(self.switchboard, self.hearing, self.keeper, self._clock)
+        self.accuracy = AccuracyDesk(self.switchboard, self.labels, self._clock)
         self.host_metrics = HostMetrics(self.switchboard, self._clock)
         self.scraper = Scraper(self.switchboard, self._clock)
         self.following = FollowDesk(
@@ -212,6 +238,9 @@ class Control:
             clock=self._clock,
         )
         self.gates.standing = self.following.standing
+        glances = Glances(self.switchboard, self._clock)
+        self.sampler = Sampler(self.switchboard, self.events, glances, self._clock)
+        self.gatehouse = self._guarded(settings)
         self.panel = Panel(
             switchboard=self.switchboard,
             hearing=self.hearing,
@@ -222,7 +251,9 @@ class Control:
                 self.switchboard,
                 self.hearing,
                 FlagMetrics(self.flags, self.write_back, self.rollouts),
-                GuardMetrics(self.switchboard),
+                GuardMetrics(self.switchboard, drift_metrics.shifts),
+                LabelMetrics(self.switchboard, self.labels, self.accuracy, self._clock),
+                drift_metrics,
                 ServerMetrics(self.switchboard),
                 FleetMetrics(self.membership, self.switchboard),
                 LineageMetrics(self.switchboard, self.lineage),
@@ -247,11 +278,36 @@ class Control:
             predictions=self.predictions,
             decisions=DecisionDesk(self.switchboard, self.predictions, self.keeper, self._clock),
             diagnoses=DiagnosisDesk(self.switchboard, self.predictions, self.keeper),
+            drift=self.drift,
             notifying=self.notifying,
             scraper=self.scraper,
+            labels=self.labels,
+            accuracy=self.accuracy,
+            gatehouse=self.gatehouse,
+            sampler=self.sampler,
+            overview=Overview(self.switchboard, glances, self.sampler, self._clock, self._phase),
+            looks=Looks(self.switchboard, self._clock, self._look),
         )
         self.app = api.create(self.panel)
         self._hearing_task: asyncio.Task[None] | None = None
+
+    def _guarded(self, settings: Settings) -> Gatehouse:
+        """What callers of the admin API are known by. Raises ConfigError."""
+        auth = settings.auth
+        secret = surroundings.access(auth, os.environ)
+        path = None if auth.tokens_file is None else Path(auth.tokens_file)
+        tokens = TokenDesk(path, self.recorder, self._clock)
+        return Gatehouse(
+            auth,
+            tokens,
+            None if auth.oidc is None else Issuer(auth.oidc, secret, self._clock),
+            Sessions(self.keeper, tokens, self._clock, idle=auth.idle, longest=auth.longest),
+            self.recorder,
+            self._clock,
+            failures=Turns(FAILURES, MINUTE),
+            mutations=Turns(MUTATIONS, MINUTE),
+            records=Turns(RECORDED, MINUTE),
+        )
 
     # What the link reports.
 
@@ -296,6 +352,10 @@ class Control:
         self._tasks.spawn(self.retention.run(), "retention")
         looking = self._tasks.spawn(self.releases.look(), "releases")
         await asyncio.wait({looking}, timeout=FIRST_READING)
+        await self.gatehouse.tokens.look()
+        self._tasks.spawn(self.gatehouse.tokens.watch(), "tokens")
+        if self.gatehouse.issuer is not None:
+            self._tasks.spawn(self.gatehouse.issuer.run(), "issuer")
         await self.link.open(self._invocation.link, self)
         self._tasks.spawn(self.releases.run(), "releases")
         self._tasks.spawn(self.drills.run(), "drills")
@@ -303,6 +363,9 @@ class Control:
         self._tasks.spawn(self.following.run(), "following")
         self._tasks.spawn(self.lineage.watch(), "lineage")
         self._tasks.spawn(self.predictions.run(), "predictions")
+        self._tasks.spawn(self.labels.run(), "labels")
+        self._tasks.spawn(self.accuracy.run(), "accuracy")
+        self._tasks.spawn(self.drift.run(), "drift")
         self._tasks.spawn(self.keeper.try_again(), "store")
         self._tasks.spawn(self.rollouts.run(), "rollouts")
         self._tasks.spawn(self.notifying.run(), "notifications")
@@ -310,6 +373,7 @@ class Control:
         self._tasks.spawn(self.host_metrics.run(), "resources")
         self._tasks.spawn(self.host_metrics.pulse(), "pulse")
         self._tasks.spawn(self.scraper.run(), "scrape")
+        self._tasks.spawn(self.sampler.run(), "sampling")
         if self.membership is not None:
             self.membership.start()
         self._hearing_task = self._tasks.spawn(self.hearing.run(), "hearing")
@@ -334,6 +398,8 @@ class Control:
         if self.membership is not None:
             await self.membership.end()
         await self._tasks.cancel()
+        with suppress(StateUnavailable):  # counted and logged by the keeper: some seconds are lost
+            await self.drift.flush()
         if self.keeper.unkept:  # killed meanwhile, or cancelled in the queue just now
             await self.keeper.last_attempt()
         await self.notifying.flush()  # what was not delivered is, in the next life
@@ -343,10 +409,20 @@ class Control:
         if self.membership is not None:
             await self.membership.close()
         await self.hearing.close()
+        await self.labels.close()
+        if self.gatehouse.issuer is not None:
+            await self.gatehouse.issuer.close()
         self.recorder.ended("the process was asked to end")
         await self.recorder.flush()
         await self.heads.take()
         await self.keeper.close()
+
+    def _phase(self, name: str) -> str | None:
+        release = self.releases.latest.get(name)
+        return None if release is None else release.phase.value
+
+    def _look(self, name: str) -> dict[str, object]:
+        return views.endpoint(self.switchboard, name, self.hearing.inbox.shed, self.lineage)
 
     def _leads(self) -> bool:
         return self.membership is None or self.membership.lease.held() is not None
@@ -375,6 +451,7 @@ class Control:
             self.lineage.restore(kept.states)
             self.write_back.resume(kept.states)
             self.rollouts.restore(kept.states)
+            self.drift.restore(kept.states)
 
     def _lineage_changed(
         self, endpoint: str, arm: Arm, before: Lineage | None, after: Lineage | None
@@ -407,6 +484,8 @@ class Control:
                 server_header=False,
                 lifespan="off",
                 timeout_graceful_shutdown=int(GRACE),
+                ssl_certfile=self.gatehouse.settings.certificate,
+                ssl_keyfile=self.gatehouse.settings.key,
             )
         )
         await self.start()
@@ -440,7 +519,8 @@ class Control:
 
     def _tell_ready(self, listening: socket.socket) -> None:
         host, port = listening.getsockname()[:2]
-        admin = f"http://{Address(host, port)}"
+        scheme = "http" if self.gatehouse.settings.certificate is None else "https"
+        admin = f"{scheme}://{Address(host, port)}"
         note(
             log,
             logging.INFO,

@@ -16,6 +16,7 @@ from control.compared import thinned
 from domain.observation import Divergence
 from killswitch.cohorts import MOST_COHORTS, LabelledPair
 from killswitch.columns import JudgedPair
+from monitoring.labels.truths import Unfit, class_of
 
 MOST = 50_000
 """Pairs; some 20 MB."""
@@ -33,10 +34,6 @@ class Remembered(NamedTuple):
     at: float
     cohorts: tuple[str, ...]
     rows: tuple[Predicted, ...]
-
-
-class Unfit(Exception):  # noqa: N818 - a finding about a label, not a mistake of ours
-    """A label cannot be held against the pair it names."""
 
 
 class Memory:
@@ -86,14 +83,8 @@ class Memory:
         return LabelledPair(one.unit, one.cohorts, tuple(rows), one.at)
 
     def named(self, label: object) -> str:
-        """The class that `label` means: its name, or its index where the classes have names."""
-        if isinstance(label, bool):
-            label = int(label)
-        if isinstance(label, int) and 0 <= label < len(self._names):
-            return self._names[label]
-        if isinstance(label, float) and label.is_integer():
-            return self.named(int(label))
-        return str(label)
+        """See `class_of`. Raises Unfit."""
+        return class_of(label, self._names)
 
 
 class Accuracy:

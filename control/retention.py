@@ -24,7 +24,7 @@ from control.keeper import Keeper
 from control.log import note
 from control.switchboard import Switchboard
 from domain.errors import StateUnavailable
-from monitoring import labels
+from monitoring.labels import kept as labels
 
 EVERY = 86_400.0
 """Seconds between two rounds."""
@@ -35,7 +35,7 @@ RETRY = 60.0
 BEAT = 15.0
 """Seconds between two beats."""
 
-MOST_LABELS = 1_000_000
+MOST_LABELS = 10_000_000
 
 log = logging.getLogger("pointsman.audit")
 
@@ -103,9 +103,10 @@ class Retention:
             )
             if due:
                 await self._erase(before, covered, due)
-            await self._keeper.run(
+            while await self._keeper.run(  # noqa: ASYNC110 - it is the work
                 lambda database: database.write(lambda on: labels.prune(on, forgotten, MOST_LABELS))
-            )
+            ):
+                await asyncio.sleep(0)  # kills want the store's thread between
         except StateUnavailable as error:
             note(log, logging.WARNING, "retention put off", reason=str(error))
             return False

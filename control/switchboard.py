@@ -24,6 +24,7 @@ from control.audit_recorder import Recorder, numbers
 from control.clock import Clock
 from control.events import Events
 from control.generations import Generations
+from control.identity import NOBODY, Identity
 from control.judge import Judge
 from control.keeper import Keeper, Kept
 from control.link import Link
@@ -289,10 +290,12 @@ class Switchboard:
         reason: str,
         breach: GuardReport | None = None,
         made: tuple[str, float] | None = None,
+        authentication: str = "",
     ) -> Fallen:
         """Take the candidate of `name` out, now. Follow with `settle`. Raises UnknownEndpoint.
 
         `made`: id and wall time of the kill, where several replicas find the same breach by themselves.
+        `authentication`: how it is known that it was `actor`.
         """
         began, at = self._clock.monotonic(), self._clock.wall()
         judge = self.judge(name)
@@ -309,7 +312,8 @@ class Switchboard:
             self.sharing.ring(name, news)
         finally:  # whatever may be wrong with the way to the others
             generation = self.publish().generation
-        self.recorder.tripped(kill, cause, None if breach is None else numbers(breach))
+        evidence = None if breach is None else numbers(breach)
+        self.recorder.tripped(kill, cause, evidence, authentication=authentication)
         if first:
             judge.evidence_since = generation
             judge.last_trip = story(kill, cause, generation, self._clock.wall(), judge.last_served_at, breach)
@@ -332,13 +336,16 @@ class Switchboard:
         fallen = self.trip(name, guard, guard, breach.sentence, breach, made)
         self._tasks.spawn(self.settle(fallen), f"trip of {name}")
 
-    async def kill(self, name: str, reason: str) -> Settled:
+    async def kill(self, name: str, reason: str, who: Identity = NOBODY) -> Settled:
         """An operator's kill; answers when it is durable and confirmed, or could not be in time."""
-        return await self.settle(self.trip(name, OPERATOR, OPERATOR, reason))
+        fallen = self.trip(name, who.name, OPERATOR, reason, authentication=who.authentication)
+        return await self.settle(fallen)
 
     # In again.
 
-    async def rearm(self, name: str, reason: str, ids: frozenset[str] | None) -> tuple[frozenset[str], int]:
+    async def rearm(
+        self, name: str, reason: str, ids: frozenset[str] | None, who: Identity = NOBODY
+    ) -> tuple[frozenset[str], int]:
         """Clear the kills `ids` (None: those in force now); answers the ids and the new generation.
 
         Raises UnknownEndpoint, StaleRearm when other kills are in force, and StateUnavailable.
@@ -350,12 +357,13 @@ class Switchboard:
                 raise StateUnavailable(self.unreadable)
             if name in self.rehearsals:
                 raise StaleRearm("a drill is under way and clears its own kills: look again after its end")
-            clearance = self.copy(name).rearming(Clearance(name, seen, OPERATOR, reason, self._clock.wall()))
+            clearance = self.copy(name).rearming(Clearance(name, seen, who.name, reason, self._clock.wall()))
             guards = {one.guard: numbers(one) for one in self.judge(name).reports()}
             await self.sharing.rearm(clearance)
             try:
                 await self.recorder.together(
-                    lambda on: keep_clearance(on, clearance), self.recorder.rearmed(clearance, guards)
+                    lambda on: keep_clearance(on, clearance),
+                    self.recorder.rearmed(clearance, guards, who.authentication),
                 )
             except StateUnavailable as error:
                 if self.sharing.alone:
@@ -444,17 +452,28 @@ class Switchboard:
         self.settings = settings
         self.judges = {one.name: self._judge(one, references) for one in settings.endpoints}
 
-    async def reconfigure(self, settings: Settings, references: References) -> int:
-        """Serve from `settings`; answers the generation.
+    async def reconfigure(self, settings: Settings, references: References, who: Identity = NOBODY) -> int:
+        """Serve from `settings`, because `who` wants that; answers the generation.
 
         Nothing has changed when it raises ConfigError, or StateUnavailable: it could not be recorded.
         """
+        # What the others have taken out is out here from the first request on; and once more afterwards, since
+        # nothing is heard of an endpoint that is not there.
+        added = [one.name for one in settings.endpoints if one.name not in self.judges]
+        if added:
+            await self.sharing.learn(added)
+        generation = await self._reconfigured(settings, references, who)
+        if added:
+            await self.sharing.learn(added)
+        return generation
+
+    async def _reconfigured(self, settings: Settings, references: References, who: Identity) -> int:
         async with self.changing:
             if self.rehearsals:
                 rehearsing.call_off(self, self.rehearsals, "the configuration was changed")
                 self.publish()
             judges = {one.name: self._succeeding(one, references)[0] for one in settings.endpoints}
-            await self._record_configuration(settings, judges)
+            await self._record_configuration(settings, judges, who)
             rehearsing.call_off(self, self.rehearsals, "the configuration was changed")
             # Evidence has come in meanwhile: it is taken over as it is now.
             judges = {}
@@ -472,15 +491,17 @@ class Switchboard:
         self.events.tell("config", told)
         return generation
 
-    async def _record_configuration(self, settings: Settings, judges: Mapping[str, Judge]) -> None:
+    async def _record_configuration(
+        self, settings: Settings, judges: Mapping[str, Judge], who: Identity
+    ) -> None:
         recorder = self.recorder
         if settings.digest == self.settings.digest:  # the file is the same: other versions are followed
             changed = recorder.changes("endpoint.followed", settings, judges, self.flags, actor="registry")
             await recorder.together(lambda on: None, *changed)
             recorder.seen(changed)
             return
-        loaded, text = recorder.configured(self.settings, settings, OPERATOR)
-        changed = recorder.changes("endpoint.configured", settings, judges, self.flags, actor=OPERATOR)
+        loaded, text = recorder.configured(self.settings, settings, who.name, who.authentication)
+        changed = recorder.changes("endpoint.configured", settings, judges, self.flags, actor=who.name)
         await recorder.together(lambda on: None, loaded, *changed, text=text)
         recorder.seen(changed)
 

@@ -20,6 +20,7 @@ from control.trip import Trip
 from domain.observation import Observation
 from domain.routing import Arm, Version
 from killswitch.guards import GuardReport
+from settings.schema import Stage
 
 MOST_EVIDENCE = 1e300
 WORST = 3
@@ -149,6 +150,20 @@ def _release(judge: Judge) -> dict[str, object]:
         "pairs": judge.progress.pairs,
         "pairs_needed": stage.pairs,
         "since": iso(judge.progress.since),
+        "plan": [_stage(one) for one in judge.settings.plan],
+        "watch_seconds": judge.settings.watch,
+        "patience_seconds": judge.settings.patience,
+        "gated": judge.settings.gates.configured,
+        "approvals": judge.settings.approvals.people,
+    }
+
+
+def _stage(stage: Stage) -> dict[str, object]:
+    return {
+        "mode": stage.mode.value,
+        "weight": stage.weight / 10_000,
+        "pairs": stage.pairs,
+        "at_least_seconds": stage.at_least,
     }
 
 

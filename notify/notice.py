@@ -183,6 +183,16 @@ def of_approval(data: Facts, at: float) -> Notice:
     )  # fmt: skip
 
 
+def of_drift(data: Facts, at: float) -> Notice:
+    """Requests are certainly not what they were. Told once a day of the same endpoint and version."""
+    endpoint, version = _text(data, "endpoint"), _text(data, "version")
+    return Notice(
+        identity("drift", endpoint, version, int(at // 86_400)), Topic.DRIFT, endpoint, at, Severity.WARNING,
+        f"{endpoint}: requests have drifted: {_text(data, 'reason')}",
+        _facts(data, "version", "reason", "profile"),
+    )  # fmt: skip
+
+
 def of_retraining(endpoint: str, version: str, cause: Cause, reason: str, at: float, claim: str) -> Notice:
     """A model should be trained again; `claim` tells two periods apart."""
     words = {Cause.DRIFT: "the inputs have drifted", Cause.ACCURACY: "it has lost accuracy"}[cause]

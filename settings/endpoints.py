@@ -9,6 +9,7 @@ from domain.routing import FULL_WEIGHT, Mode
 from domain.snapshot import ShadowLimits, UnitKind, UnitSource
 from settings import units, values
 from settings.compare import compare as comparison
+from settings.drift import drift
 from settings.drills import drills
 from settings.follow import follow
 from settings.gates import gates, metrics_place
@@ -109,6 +110,7 @@ def endpoint(
     followed = follow(section, registries)
     retrain = retraining(section, watched)
     rehearsed = drills(section)
+    profiled = drift(section, watched.drift, logged)
     if path is None or protocol is None or unit is None or incumbent is None or compare is None:
         return None
     found = EndpointSettings(
@@ -144,6 +146,7 @@ def endpoint(
         follow=followed,
         drills=rehearsed,
         retrain=retrain,
+        drift=profiled,
     )
     refuse_endless(section, found)
     if followed is not None and not found.released:

@@ -9,12 +9,14 @@ does not change the digest of an old file. Tiers are filled in: what a tier mean
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import json
+from dataclasses import replace
 
 from domain.errors import ConfigError
 from settings import units, values
+from settings.access import AuthSettings
 from settings.audit import audit
+from settings.auth import auth, loopback
 from settings.document import plain, shown
 from settings.downstream import downstream, listening
 from settings.endpoints import endpoint, endpoint_name
@@ -88,7 +90,7 @@ def _mapping(document: object) -> dict[str, object]:
 def _settings(ledger: Ledger, document: dict[str, object]) -> Settings:
     root = ledger.root(document)
     listen = root.take("listen", listening, _LISTEN)
-    admin = root.take("admin", _admin, _ADMIN)
+    admin = root.take("admin", units.address, _ADMIN)
     workers = root.take("workers", values.whole(1, 128), 1)
     stands_in = root.take("environment", values.text(64), "production")
     drain = root.take("drain", values.duration("0s", "1h"), _DRAIN)
@@ -101,13 +103,15 @@ def _settings(ledger: Ledger, document: dict[str, object]) -> Settings:
     flag_section = root.section("flags")
     source = flags(flag_section)
     known = registry(root)
-    tokens = values.never("this version has no authentication and serves its admin API to loopback only")
-    root.section("auth").take("tokens_file", tokens, None)
+    access = auth(root)
     has_flags = source.path is not None or flag_section.given("source") in ("unleash", "openfeature")
     endpoints = _endpoints(root, known, tiers(root), has_flags=has_flags)
+    if predictions.sending.tracing is not None:
+        endpoints = tuple(replace(one, log=replace(one.log, traced=True)) for one in endpoints)
     told = notifications(root, root.given("endpoints"))
     _check_drives(ledger, endpoints, source)
     _check_addresses(root, listen, admin)
+    _check_admin(root, admin, access)
     return Settings(
         listen=listen,
         admin=admin,
@@ -130,24 +134,26 @@ def _settings(ledger: Ledger, document: dict[str, object]) -> Settings:
         stands_in=stands_in,
         log=predictions,
         notifications=told,
+        auth=access,
     )
 
 
-def _admin(value: object) -> Address:
-    address = units.address(value)
-    if address.host == "localhost" or address.host == "::1" or _in_loopback_network(address.host):
-        return address
-    raise ValueError(
-        "there is no authentication yet, so that only loopback may reach the admin API: "
-        "use 127.0.0.1, [::1] or localhost"
-    )
-
-
-def _in_loopback_network(host: str) -> bool:
-    try:
-        return ipaddress.IPv4Address(host).is_loopback
-    except ValueError:
-        return False
+def _check_admin(root: Section, admin: Address, access: AuthSettings) -> None:
+    """Whoever is reached from elsewhere asks who it is, and is told so where nobody listens in."""
+    if loopback(admin.host):
+        return
+    if not access.configured:
+        root.refuse(
+            "admin", str(admin),
+            "without authentication only loopback may reach the admin API: use 127.0.0.1, [::1] or "
+            "localhost, or configure auth.tokens_file or auth.oidc",
+        )  # fmt: skip
+    elif access.certificate is None and access.url is None:
+        root.refuse(
+            "admin", str(admin),
+            "tokens would travel in the clear: serve TLS with admin_tls, or give auth.url, the address of "
+            "the proxy that does; only loopback may do without",
+        )  # fmt: skip
 
 
 def _check_drives(ledger: Ledger, endpoints: tuple[EndpointSettings, ...], source: FlagSource) -> None:

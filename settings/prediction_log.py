@@ -8,9 +8,11 @@ from pathlib import PurePath
 
 from domain.routing import FULL_WEIGHT
 from domain.snapshot import Recording
-from settings import units, values
+from settings import forwarding, units, values
 from settings.reader import Section
 from settings.schema import EndpointLog, EndpointSettings, LogSettings
+from settings.sinks import Sending
+from settings.tracing import tracing
 
 ON, OFF, REQUIRED = "on", "off", "required"
 ALL, NONE = "all", "none"
@@ -31,6 +33,12 @@ def prediction_log(root: Section, database: str) -> LogSettings:
         keep=section.take("keep", values.duration("1m", "3650d"), 30 * _DAY),
         most=section.take("most", values.size("16MiB", "100000GiB"), 20 * 2**30),
         roll=section.take("roll", values.duration("1s", "1d"), 3600.0),
+        sending=Sending(
+            forwarding.stream(section),
+            forwarding.archive(section, section.holds("redis")),
+            forwarding.kafka(section),
+            tracing(root),
+        ),
     )
 
 
@@ -61,7 +69,9 @@ def recording(settings: EndpointSettings) -> Recording | None:
         "input": log.input,
         "cohorts": [str(one) for one in settings.cohorts],
     }
-    return Recording(log.share, log.required, json.dumps(reading).encode())
+    if log.traced:
+        reading["traced"] = True
+    return Recording(log.share, log.required, json.dumps(reading).encode(), log.traced)
 
 
 def _records(value: object) -> tuple[int, bool]:

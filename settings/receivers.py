@@ -23,6 +23,7 @@ class Topic(enum.StrEnum):
     STAGE = "stage"
     DRILL = "drill"
     APPROVAL = "approval"
+    DRIFT = "drift"
 
 
 class TrainerKind(enum.StrEnum):

@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from domain.reference import Reference
 from domain.routing import FULL_WEIGHT, Mode, Version
 from domain.snapshot import ShadowLimits, UnitSource
+from settings.access import AuthSettings
 from settings.criteria import GateSettings
 from settings.drills import DrillSettings
 from settings.promotion import WEEK, ApprovalSettings, FollowSettings
 from settings.receivers import Receiver, Retraining
 from settings.registries import RegistrySettings
 from settings.shared import Sharing
+from settings.sinks import Sending
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +200,25 @@ class DriftGuard:
 
 
 @dataclass(frozen=True, slots=True)
+class DriftSettings:
+    """What requests and predictions are compared with, as the prediction log has them.
+
+    Attributes:
+        reference: `learned`: from live traffic; `lineage`: from the data that the incumbent was trained on, as
+            its lineage has it; or the path of a CSV or Parquet file.
+        learn, over: a profile is learned from so many requests at least, of so many seconds at least.
+        categories: texts of a column that are told apart.
+        ranges: what numbers of a feature may be, lowest and highest, where that is not what the reference has.
+    """
+
+    reference: str = "learned"
+    learn: int = 1000
+    over: float = 3600.0
+    categories: int = 20
+    ranges: tuple[tuple[str, tuple[float, float]], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class AccuracyGuard:
     drop: float
 
@@ -282,6 +303,7 @@ class EndpointLog:
         features: the names of those that are kept; None: all there are; empty: none.
         redact: JSON pointers to what is nulled before anything is read or kept; `*` is every member.
         input: whether the request's body is kept.
+        traced: whether the request's trace context is handed over with it, for spans.
     """
 
     share: int = FULL_WEIGHT
@@ -289,6 +311,7 @@ class EndpointLog:
     features: tuple[str, ...] | None = None
     redact: tuple[str, ...] = ()
     input: bool = False
+    traced: bool = False
 
 
 DRIVEN_BY_PLAN, DRIVEN_BY_UNLEASH = "plan", "unleash"
@@ -305,7 +328,7 @@ class EndpointSettings:
     are, a path on each or a URL; `drive`: whether the plan's weight is our own, or written to the flag's
     rollout in Unleash. `approvals`: who has to agree to a release; `tier`: the risk tier that gave the plan
     where the endpoint has none of its own; `follow`: the registry that names candidate and incumbent;
-    `drills`: how its rollback is rehearsed.
+    `drills`: how its rollback is rehearsed; `drift`: what its requests and predictions are compared with.
     """
 
     name: str
@@ -340,6 +363,7 @@ class EndpointSettings:
     follow: FollowSettings | None = None
     drills: DrillSettings = field(default_factory=DrillSettings)
     retrain: Retraining | None = None
+    drift: DriftSettings = field(default_factory=DriftSettings)
 
     @property
     def released(self) -> bool:
@@ -421,12 +445,14 @@ class LogSettings:
         keep: seconds that records are kept.
         most: bytes of all of it.
         roll: seconds after which what was written becomes a Parquet file.
+        sending: where its records, and spans made of them, are sent on to.
     """
 
     path: str = "var/predictions"
     keep: float = 30 * 86_400.0
     most: int = 20 * 2**30
     roll: float = 3600.0
+    sending: Sending = field(default_factory=Sending)
 
 
 @dataclass(frozen=True, slots=True)
@@ -447,6 +473,7 @@ class Settings:
         notifications: who is told what happens.
         digest: SHA-256 (hex) of the canonical configuration.
         inert: keys that are valid and accepted but that this version does not act upon yet.
+        auth: who may use the admin API.
         document: the effective configuration as given, for `GET /api/v1/config`.
     """
 
@@ -473,6 +500,7 @@ class Settings:
     notifications: tuple[Receiver, ...] = ()
     sharing: Sharing = field(default_factory=Sharing)
     log: LogSettings = field(default_factory=LogSettings)
+    auth: AuthSettings = field(default_factory=AuthSettings)
 
     def endpoint(self, name: str) -> EndpointSettings:
         """The endpoint called `name`; KeyError when there is none."""

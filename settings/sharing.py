@@ -104,12 +104,14 @@ def _replica(value: object) -> str:
     raise ValueError("write a name of letters, digits, '_', '.' and '-' that no other replica has")
 
 
-def password(settings: RedisSettings, environment: Mapping[str, str]) -> str | None:
-    """The password, None when none is configured. Raises ConfigError when the variable is missing."""
+def password(
+    settings: RedisSettings, environment: Mapping[str, str], key: str = "state.redis_password_env"
+) -> str | None:
+    """The password, None when none is configured. Raises ConfigError for `key` without the variable."""
     if settings.password_env is None:
         return None
     secret = environment.get(settings.password_env, "")
     if not secret:
         allowed = "the environment has no such variable; put the password into it"
-        raise ConfigError("state.redis_password_env", settings.password_env, allowed)
+        raise ConfigError(key, settings.password_env, allowed)
     return secret

@@ -9,15 +9,20 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import ssl
 from collections.abc import Mapping
+from pathlib import Path
 
 from domain.errors import ConfigError
-from settings import sharing, signing
+from settings import sharing, signing, token_file
+from settings.access import AuthSettings
+from settings.drift import LEARNED, LINEAGE
 from settings.notifications import web_url
 from settings.receivers import Destination, Receiver, ReceiverKind, Retraining, TrainerKind
 from settings.registries import RegistryServer, RegistrySettings
 from settings.schema import EndpointSettings, OpenFeatureSettings, Settings, UnleashSettings
 from settings.shared import RedisSettings
+from settings.sinks import Sending
 from settings.state import POSTGRES, named_files
 
 _TOKEN = re.compile(r"[^:\s]+:(?P<environment>[^.\s]+)\.[^\s]+")
@@ -42,13 +47,17 @@ def demand(settings: Settings, environment: Mapping[str, str]) -> None:
         drift = endpoint.guards.drift
         if drift is not None and drift.reference is not None:
             table(f"endpoints.{endpoint.name}.guards.drift.reference", drift.reference)
+        if endpoint.drift.reference not in (LEARNED, LINEAGE):
+            table(f"endpoints.{endpoint.name}.drift.reference", endpoint.drift.reference)
         gates(endpoint)
     if settings.database.startswith(POSTGRES):
         database_server(settings.database)
     if settings.sharing.redis is not None:
         shared_state(settings.sharing.redis, environment)
+    sending(settings.log.sending, environment)
     registries(settings.registry, environment)
     receivers(settings, environment)
+    access(settings.auth, environment)
     if settings.openfeature is not None:
         platform(settings.openfeature, environment)
     server = settings.unleash
@@ -58,6 +67,24 @@ def demand(settings: Settings, environment: Mapping[str, str]) -> None:
     admin_token(server, environment)
     if importlib.util.find_spec(_SDK) is None:
         raise ConfigError("flags.source", "unleash", "install it with pip install 'pointsman[unleash]'")
+
+
+def access(auth: AuthSettings, environment: Mapping[str, str]) -> str:
+    """The secret at the issuer, "" for none.
+
+    Raises ConfigError when it, the tokens file or the admin port's certificate is missing or unfit.
+    """
+    if auth.tokens_file is not None:
+        token_file.read(Path(auth.tokens_file))
+    if auth.certificate is not None:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(auth.certificate, auth.key, "")
+        except (OSError, ssl.SSLError) as error:
+            allowed = f"a certificate and its key, PEM, that belong together ({error})"
+            raise ConfigError("admin_tls", f"{auth.certificate}, {auth.key}", allowed) from error
+    if auth.oidc is None or auth.oidc.client_secret_env is None:
+        return ""
+    return _secret("auth.oidc.client_secret_env", auth.oidc.client_secret_env, environment)
 
 
 def gates(endpoint: EndpointSettings) -> None:
@@ -99,6 +126,57 @@ def shared_state(redis: RedisSettings, environment: Mapping[str, str]) -> None:
         raise ConfigError("state.redis_ca", redis.ca, "name a PEM file that this user may read")
     if importlib.util.find_spec(_REDIS) is None:
         raise ConfigError("state.redis", str(redis), "install it with pip install 'pointsman[redis]'")
+
+
+def sending(sinks: Sending, environment: Mapping[str, str]) -> None:
+    """Raises ConfigError when a secret, a file or a package for sending records on is missing."""
+    stream, archive, kafka, tracing = sinks.stream, sinks.archive, sinks.kafka, sinks.tracing
+    if stream is not None:
+        sharing.password(stream.redis, environment, "log.redis.password_env")
+        _authorities("log.redis.ca", stream.redis.ca)
+        if not _is_there(_REDIS):
+            raise ConfigError(
+                "log.redis.url", str(stream.redis), "install it with pip install 'pointsman[redis]'"
+            )
+    if archive is not None:
+        scheme = archive.url.split("://")[0]
+        missing = [name for name in (_PARQUET, "fsspec") if not _is_there(name)]
+        if missing:
+            allowed = f"install it with pip install 'pointsman[archive]' (no {missing[0]})"
+            raise ConfigError("log.archive.url", archive.url, allowed)
+        _storage(scheme, archive.url)
+    if kafka is not None:
+        if kafka.password_env is not None and not environment.get(kafka.password_env):
+            allowed = "the environment has no such variable; put the password into it"
+            raise ConfigError("log.kafka.password_env", kafka.password_env, allowed)
+        _authorities("log.kafka.ca", kafka.ca)
+        if not _is_there("aiokafka"):
+            allowed = "install it with pip install 'pointsman[kafka]'"
+            raise ConfigError("log.kafka.servers", list(kafka.servers), allowed)
+    if tracing is not None:
+        if tracing.token_env is not None:
+            _secret("tracing.token_env", tracing.token_env, environment)
+        for package in ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http"):
+            if not _is_there(package):
+                allowed = f"install it with pip install 'pointsman[tracing]' (no {package})"
+                raise ConfigError("tracing.url", tracing.url, allowed)
+
+
+def _authorities(key: str, path: str | None) -> None:
+    if path is not None and not (os.path.isfile(path) and os.access(path, os.R_OK)):
+        raise ConfigError(key, path, "name a PEM file that this user may read")
+
+
+def _storage(scheme: str, url: str) -> None:
+    from fsspec import get_filesystem_class
+
+    try:
+        get_filesystem_class(scheme)
+    except ValueError:
+        allowed = "fsspec knows no such storage: use s3://, gs://, abfs:// or another that it has"
+        raise ConfigError("log.archive.url", url, allowed) from None
+    except ImportError as error:
+        raise ConfigError("log.archive.url", url, f"its client is missing: {error}") from error
 
 
 def registries(registry: RegistrySettings, environment: Mapping[str, str]) -> None:

@@ -237,16 +237,21 @@ DRILLS = Table(
 """Every drill with its report. `open_at` is its endpoint until it has ended; `ends` is when it must have."""
 
 LABELS = Table(
-    "labels",
+    "label_entries",
     METADATA,
-    Column("request", Words, primary_key=True),
-    Column("endpoint", Words, primary_key=True),
+    Column("number", WHOLE, primary_key=True),
+    Column("request", Words, nullable=False),
+    Column("endpoint", Words, nullable=False),
     Column("label", LargeBinary, nullable=False),
     Column("at", Double, nullable=False),
     Column("kept", Double, nullable=False),
-    Index("labels_by_age", "kept"),
+    Index("label_entries_of_request", "request"),
+    Index("label_entries_by_age", "kept"),
+    sqlite_autoincrement=True,
 )
-"""What was really true of a request: `label` is JSON, `at` when it became known, `kept` when it came here."""
+"""What was said to be true of a request: `label` is JSON, `at` when it became known, `kept` when it came.
+
+Numbers rise in the order of the commits: whoever has read up to one has missed none before it."""
 
 AUDIT_LIVES = Table(
     "audit_lives",
@@ -256,3 +261,43 @@ AUDIT_LIVES = Table(
     Column("heard", WHOLE, nullable=False),
 )
 """One row for each life of each gateway: when it began, and when it was last heard of (microseconds)."""
+
+DRIFT_PROFILES = Table(
+    "drift_profiles",
+    METADATA,
+    Column("position", WHOLE, primary_key=True),
+    Column("endpoint", Words, nullable=False),
+    Column("source", Words, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("replica", Words, nullable=False),
+    Column("document", LargeBinary, nullable=False),
+    Column("retired", Double),
+    Index("drift_profiles_of_endpoint", "endpoint", "source"),
+)
+"""What the drift of each endpoint was measured against. `source` tells a file's contents, a data set, or a
+time of learning apart; of a source that is not `retired` the newest is in force."""
+
+DRIFT_HOURS = Table(
+    "drift_hours",
+    METADATA,
+    Column("endpoint", Words, primary_key=True),
+    Column("profile", Text, primary_key=True),
+    Column("hour", WHOLE, primary_key=True, autoincrement=False),
+    Column("replica", Words, primary_key=True),
+    Column("document", LargeBinary, nullable=False),
+    Index("drift_hours_by_age", "hour"),
+)
+"""Requests and predictions of an hour (since 1970) in the cells of a profile, as each replica counted them."""
+
+SESSIONS = Table(
+    "sessions",
+    METADATA,
+    Column("digest", Text, primary_key=True),
+    Column("began", Double, nullable=False),
+    Column("seen", Double, nullable=False),
+    Column("ends", Double, nullable=False),
+    Column("document", LargeBinary, nullable=False),
+    Index("sessions_by_end", "ends"),
+)
+"""Who is logged in: `digest` is the SHA-256 of what the cookie holds, `document` who it is, as JSON."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Path
+from starlette.requests import Request
 from starlette.responses import Response
 
 from control.answers import json
+from control.identity import of
 from control.panel import Panel
+from control.roles import Role, needs
 
 RequestId = Annotated[str, Path(min_length=1, max_length=200)]
 
@@ -17,9 +20,11 @@ def routes(panel: Panel) -> APIRouter:
     """`/api/v1/decisions`."""
     router = APIRouter(prefix="/api/v1/decisions", tags=["decisions"])
 
-    @router.get("/{request_id}")
-    async def why(request_id: RequestId) -> Response:
+    @router.get("/{request_id}", dependencies=[needs(Role.VIEWER, anywhere=True)])
+    async def why(request_id: RequestId, asked: Request) -> Response:
         """One request: arm, version with its lineage, reason, prediction, what was live then, its label."""
-        return json(await panel.decisions.why(request_id))
+        found = await panel.decisions.why(request_id)
+        of(asked).demand(Role.VIEWER, str(found["endpoint"]))
+        return json(found)
 
     return router

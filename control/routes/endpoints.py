@@ -7,11 +7,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, StringConstraints
+from starlette.requests import Request
 from starlette.responses import Response
 
 from control import views
-from control.answers import json
+from control.answers import json, tagged
+from control.identity import of
 from control.panel import Panel
+from control.roles import Role, needs
 from control.showcase import BY_GUARD, MOST
 from domain.errors import ConfigError
 
@@ -47,26 +50,30 @@ def routes(panel: Panel) -> APIRouter:
     def shown(name: str) -> dict[str, object]:
         return views.endpoint(board, name, panel.hearing.inbox.shed, panel.lineage)
 
-    @router.get("")
-    async def endpoints() -> Response:
-        """Every endpoint."""
+    @router.get("", dependencies=[needs(Role.VIEWER, anywhere=True)])
+    async def endpoints(asked: Request) -> Response:
+        """Every endpoint that the caller may look at."""
+        who = of(asked)
         found: list[dict[str, object]] = []
         for name in tuple(board.judges):
-            if name in board.judges:
+            if name in board.judges and who.permits(Role.VIEWER, name):
                 found.append(shown(name))
             # Each takes some milliseconds: others get the loop between.
             await asyncio.sleep(0)
         return json({"endpoints": found})
 
-    @router.get("/{endpoint}")
-    async def endpoint(endpoint: str) -> Response:
-        """One endpoint: switch, release, guards with their evidence, the last trip."""
-        return json(shown(endpoint))
+    @router.get("/{endpoint}", dependencies=[needs(Role.VIEWER)])
+    async def endpoint(endpoint: str, asked: Request, cached: bool = False) -> Response:
+        """One endpoint: switch, release, guards with their evidence, the last trip.
 
-    @router.post("/{endpoint}/kill")
-    async def kill(endpoint: str, request: KillRequest) -> Response:
+        `cached`: it may be a second old, as long as no switch has moved; for those who ask each second.
+        """
+        return tagged(asked, panel.looks.of(endpoint)) if cached else json(shown(endpoint))
+
+    @router.post("/{endpoint}/kill", dependencies=[needs(Role.OPERATOR)])
+    async def kill(endpoint: str, request: KillRequest, asked: Request) -> Response:
         """Take the candidate out; answers when that is durable and every worker has confirmed it."""
-        settled = await board.kill(endpoint, request.reason)
+        settled = await board.kill(endpoint, request.reason, of(asked))
         return json(
             {
                 "kill": settled.kill.id,
@@ -78,14 +85,14 @@ def routes(panel: Panel) -> APIRouter:
             }
         )
 
-    @router.post("/{endpoint}/rearm")
-    async def rearm(endpoint: str, request: RearmRequest) -> Response:
+    @router.post("/{endpoint}/rearm", dependencies=[needs(Role.RELEASE)])
+    async def rearm(endpoint: str, request: RearmRequest, asked: Request) -> Response:
         """Clear exactly the kills that were seen; the candidate starts again from shadow."""
         ids = None if request.kills is None else frozenset(request.kills)
-        cleared, generation = await board.rearm(endpoint, request.reason, ids)
+        cleared, generation = await board.rearm(endpoint, request.reason, ids, of(asked))
         return json({"cleared": sorted(cleared), "generation": generation})
 
-    @router.get("/{endpoint}/pairs")
+    @router.get("/{endpoint}/pairs", dependencies=[needs(Role.VIEWER)])
     async def pairs(
         endpoint: str, worst: Count = None, latest: Count = None, guard: str = "divergence"
     ) -> Response:

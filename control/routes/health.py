@@ -11,18 +11,19 @@ from starlette.responses import Response
 from control.answers import SAFE_HEADERS, json, problem
 from control.exposition import PROMETHEUS, ended, negotiated, written
 from control.panel import Panel
+from control.roles import Role, needs
 
 
 def routes(panel: Panel) -> APIRouter:
     """`/healthz`, `/readyz`, `/metrics`, `/metrics/models`."""
     router = APIRouter(tags=["health"])
 
-    @router.get("/healthz")
+    @router.get("/healthz", dependencies=[needs(Role.NOBODY)])
     async def healthz() -> Response:
         """The control process answers."""
         return json({"alive": True})
 
-    @router.get("/readyz")
+    @router.get("/readyz", dependencies=[needs(Role.NOBODY)])
     async def readyz() -> Response:
         """Every worker serves the newest snapshot, and what is decided can be kept."""
         reasons = panel.shortcomings()
@@ -32,7 +33,7 @@ def routes(panel: Panel) -> APIRouter:
             )
         return json({"ready": True, **panel.readiness()})
 
-    @router.get("/metrics")
+    @router.get("/metrics", dependencies=[needs(Role.VIEWER)])
     async def metrics(request: Request) -> Response:
         """Everything measured, in Prometheus' text format, or OpenMetrics for who asks for it."""
         await panel.work_out_reports()
@@ -43,7 +44,7 @@ def routes(panel: Panel) -> APIRouter:
             await asyncio.sleep(0)  # kills, and everybody else, between two families
         return Response("".join((*parts, ended(form))), 200, SAFE_HEADERS, form.media_type)
 
-    @router.get("/metrics/models")
+    @router.get("/metrics/models", dependencies=[needs(Role.VIEWER)])
     async def models() -> Response:
         """The model servers' own metrics, as they said them last, in Prometheus' text format."""
         parts: list[str] = []

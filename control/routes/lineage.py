@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from control.answers import json
 from control.panel import Panel
+from control.roles import Role, needs
 from domain.routing import Arm
 
 
@@ -14,7 +15,7 @@ def routes(panel: Panel) -> APIRouter:
     """`/api/v1/lineage`."""
     router = APIRouter(prefix="/api/v1/lineage", tags=["lineage"])
 
-    @router.post("/refresh")
+    @router.post("/refresh", dependencies=[needs(Role.OPERATOR)])
     async def refresh() -> Response:
         """Ask the registries now instead of at the next poll: for a webhook that tells of a moved alias."""
         await panel.lineage.look()

@@ -12,6 +12,7 @@ from audit import store, times
 from control import live_view
 from control.answers import json
 from control.panel import Panel
+from control.roles import QUERY, Role, needs
 from control.switchboard import UnknownEndpoint
 from domain.errors import ConfigError, StateUnavailable
 
@@ -23,7 +24,7 @@ def routes(panel: Panel) -> APIRouter:
     router = APIRouter(prefix="/api/v1", tags=["audit"])
     recorder = panel.switchboard.recorder
 
-    @router.get("/live")
+    @router.get("/live", dependencies=[needs(Role.VIEWER, by=QUERY)])
     async def live(at: Text = None, endpoint: Text = None) -> Response:
         """Versions with lineage, weights, flags, switches and configuration at `at` (ISO 8601), or now."""
         whole = await recorder.flush()

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from control.answers import json
 from control.panel import Panel
+from control.roles import Role, needs
 from notify.retry import Fate
 
 
@@ -25,12 +26,12 @@ def routes(panel: Panel) -> APIRouter:
     """`/api/v1/notifications`."""
     router = APIRouter(prefix="/api/v1/notifications", tags=["notifications"])
 
-    @router.get("")
+    @router.get("", dependencies=[needs(Role.VIEWER)])
     async def listed() -> Response:
         """Every receiver, what waits for it, and how what it was told ended."""
         return json({"receivers": panel.notifying.overview()})
 
-    @router.post("/test")
+    @router.post("/test", dependencies=[needs(Role.OPERATOR)])
     async def test(request: TestRequest) -> Response:
         """Send one test notification now, and answer what came of it."""
         attempt = await panel.notifying.test(request.receiver)

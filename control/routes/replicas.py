@@ -7,13 +7,14 @@ from starlette.responses import Response
 
 from control.answers import json
 from control.panel import Panel
+from control.roles import Role, needs
 
 
 def routes(panel: Panel) -> APIRouter:
     """`/api/v1/replicas`."""
     router = APIRouter(prefix="/api/v1", tags=["replicas"])
 
-    @router.get("/replicas")
+    @router.get("/replicas", dependencies=[needs(Role.VIEWER)])
     async def replicas() -> Response:
         """The replicas that share state with this one, itself included; none when nothing is shared."""
         membership = panel.membership

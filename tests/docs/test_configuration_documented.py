@@ -69,8 +69,32 @@ tiers:
     plan:
       - {mode: canary, weight: 7%, pairs: 7, at_least: 7s}
       - {mode: canary, weight: 8%}
-auth: {tokens_file: null}
-log: {path: predictions, keep: 7d, most: 70GiB, roll: 7m}
+auth:
+  tokens_file: tokens.json
+  url: https://gate.example
+  metrics: open
+  session: {idle: 7m, longest: 7h}
+  oidc:
+    issuer: https://issuer.example
+    client_id: gate
+    client_secret_env: A
+    audience: api
+    algorithms: [RS384]
+    skew: 7s
+    name_claim: email
+    roles_claim: realm.roles
+    scopes: [openid]
+    roles: [{value: ops, role: operator, endpoints: [rain]}]
+admin_tls: {certificate: a.pem, key: b.pem}
+log:
+  path: predictions
+  keep: 7d
+  most: 70GiB
+  roll: 7m
+  redis: {url: rediss://redis.example, ca: ca.pem, password_env: A, stream: s, most: 77MiB}
+  archive: {url: s3://bucket/log, every: 7m}
+  kafka: {servers: ["kafka:9092"], topic: t, tls: true, ca: ca.pem, user: ada, password_env: A}
+tracing: {url: "http://collector:4318", share: 7%, service: s, token_env: A}
 audit: {key: audit.key, heads: heads.jsonl, every: 7s, keep_access: 7d}
 endpoints:
   rain:
@@ -112,6 +136,7 @@ endpoints:
     drive: plan
     flag: canary
     cohorts: [feature:0]
+    drift: {reference: learned, learn: 700, over: 7s, categories: 7, ranges: {age: [0, 7]}}
     log: {records: 7%, features: [age], redact: [/name], input: true}
     watch: 1h
     approvals: {people: 7, valid_for: 7h}
@@ -211,12 +236,12 @@ def complete(kind: str) -> dict[str, Any]:
 def patterns(value: object, path: str = "") -> set[str]:
     """The key patterns that stand in a document."""
     named = {"endpoints.NAME", "endpoints.NAME.plan[]", "endpoints.NAME.gates.custom[]", "tiers.NAME"}
-    found = {path} - named - {"", "tls[]", "notifications[]", "tiers.NAME.plan[]"}
-    if isinstance(value, dict) and not path.endswith((".context", ".tolerances", ".tables")):
+    found = {path} - named - {"", "tls[]", "notifications[]", "tiers.NAME.plan[]", "auth.oidc.roles[]"}
+    if isinstance(value, dict) and not path.endswith((".context", ".tolerances", ".tables", ".drift.ranges")):
         for key, item in value.items():
             name = "NAME" if path in ("endpoints", "tiers") else key
             found |= patterns(item, f"{path}.{name}".strip("."))
-    elif path in ("tls", "notifications") or path.endswith((".plan", ".custom")):
+    elif path in ("tls", "notifications") or path.endswith((".plan", ".custom", ".roles")):
         for item in value if isinstance(value, list) else []:
             found |= patterns(item, f"{path}[]")
     return found
@@ -267,12 +292,19 @@ def test_a_documented_default_written_out_means_the_same_as_the_key_left_out(key
     kind = next((kind for kind in KINDS if last(key) in KINDS[kind]), "regression")
     kind = LEARNING if key.endswith((".drift.learn", ".evaluation.request", ".memory.pid")) else kind
     kind = "text" if key.endswith((".memory.cgroup", ".url_env")) else kind
-    kind = LEARNING if key.endswith(".retrain.user") else kind
+    kind = LEARNING if key.endswith((".retrain.user", ".NAME.drift.reference")) else kind
     kind = FOLLOWING if ".follow" in key or key.endswith(".NAME.tier") else kind
     absent, present = complete(kind), complete(kind)
     for document in (absent, present):
         if key == "flags.path":  # an endpoint's flag needs it
             del document["endpoints"]["rain"]["flag"]
+        if key == "auth.url":  # an issuer needs it
+            del document["auth"]["oidc"]
+        if key == "log.kafka.tls":  # authorities are for TLS
+            del document["log"]["kafka"]["ca"]
+        if key in ("log.kafka.user", "log.kafka.password_env"):  # neither is without the other
+            for one in ("user", "password_env"):
+                document["log"]["kafka"][one] = None
         if key.endswith(".slo"):
             del document["endpoints"]["rain"]["guards"]["latency"]["slo_rate"]
         if key.endswith(".tls.certificate"):  # a key without its certificate is refused

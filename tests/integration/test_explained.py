@@ -98,7 +98,10 @@ def test_an_operator_reads_where_the_candidate_differs_and_labels_are_joined(tmp
             assert worst["noise"] == {"score": 0.0, "flip": False}
             labels = [{"request_id": f"r{number}", "label": "rain"} for number in range(REQUESTS)]
             joined = (await gateway.admin.post("/api/v1/labels", json=labels)).json()
-            assert joined == {"joined": REQUESTS, "repeated": 0, "unknown": [], "refused": [], "kept": True}
+            assert joined == {
+                "joined": REQUESTS, "repeated": 0, "unknown": [], "refused": [], "corrected": 0, "earlier": 0,
+                "conflicts": [], "kept": True,
+            }  # fmt: skip
             everybody, *cohorts = (await gateway.view())["accuracy"]
             assert everybody["incumbent"] == 1.0
             assert everybody["candidate"] < 1.0

@@ -15,6 +15,7 @@ from domain.errors import LineageUnknown
 from domain.lineage import Dataset, Lineage
 from domain.reference import reference
 from domain.routing import Arm
+from examples.rain import platforms
 from registry.rest import Rest
 from registry.sources.mlflow import Mlflow
 from settings.registries import RegistryServer as Address
@@ -46,6 +47,18 @@ def url(running: ExitStack, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def named(record: Lineage | None) -> str | None:
     return None if record is None else record.version
+
+
+def test_the_example_s_models_are_registered_once_with_what_they_were_made_of(url: str) -> None:
+    mlflow = platforms.Service(f"{url}/api/2.0/mlflow", {})
+    assert platforms.register_models(mlflow, "example-rain")
+    assert not platforms.register_models(mlflow, "example-rain"), "what is there stays"
+    for number, parameters in enumerate(platforms.TRAINED, 1):
+        found = mlflow.ask("GET", f"/model-versions/get?name=example-rain&version={number}")["model_version"]
+        run = mlflow.ask("GET", f"/runs/get?run_id={found['run_id']}")["run"]
+        assert {one["key"]: one["value"] for one in run["data"]["params"]} == parameters
+        (data,) = run["inputs"]["dataset_inputs"]
+        assert data["dataset"]["name"] == "rainfall"
 
 
 async def settled(control: Here, condition: str, commit: str | None) -> dict[str, Any]:

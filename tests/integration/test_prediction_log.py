@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -17,9 +18,9 @@ from tests.support.processes import Clients, Gateway
 from tests.support.upstream import ScriptedUpstream, response, saying
 
 
-def _run(scenario: Callable[[], Awaitable[None]]) -> None:
+def _run(scenario: Callable[[], Awaitable[None]], within: float = 100) -> None:
     async def bounded() -> None:
-        await asyncio.wait_for(scenario(), 100)
+        await asyncio.wait_for(scenario(), within)
 
     asyncio.run(bounded())
 
@@ -92,6 +93,32 @@ def test_the_log_s_process_killed_under_load_loses_no_record(tmp_path: Path) -> 
                 await _found(LogReader(tmp_path / "predictions"), ids)
 
     _run(scenario)
+
+
+def test_an_upgrade_under_load_hands_the_log_over_and_loses_no_record(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with (
+            ScriptedUpstream(saying(response(b"[1]"))) as one,
+            ScriptedUpstream(saying(response(b"[1]"))) as two,
+            Gateway(tmp_path, one.port, two.port) as gateway,
+        ):
+            ids = await _ask(gateway, 20)
+            before = gateway.children("control.recording")
+            async with Clients(gateway.port, count=2, pause=0.05) as clients:
+                gateway.signal(signal.SIGUSR2)
+                for number in range(10_000):
+                    ids += await _ask(gateway, 1, 100 + number)
+                    now = gateway.children("control.recording")
+                    if len(now) == 1 and now != before:
+                        break
+                    await asyncio.sleep(0.02)
+                else:
+                    raise AssertionError("no other process keeps the log")
+                ids += await _ask(gateway, 20, 20_000)
+            assert not clients.failures
+            await _found(LogReader(tmp_path / "predictions"), ids)
+
+    _run(scenario, 250)
 
 
 def test_a_required_record_that_cannot_be_kept_is_a_request_refused(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import urllib.error
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from control.writeback import OFF, REFUSED
+from examples.rain import platforms
 from tests.support.control import FakeWorker, Here, document, here, pair, write
 from tests.support.gateway import eventually
 from tests.support.processes import Clients, Gateway
@@ -289,6 +291,22 @@ def test_a_flag_that_exposes_otherwise_is_not_driven_and_the_plans_own_weight_ho
             await worker.close()
 
     asyncio.run(scenario())
+
+
+def test_the_example_s_flag_is_made_once_and_a_person_s_change_stays(server: Unleash) -> None:
+    unleash = platforms.Service(server.url, {"authorization": ADMIN_TOKEN})
+    assert platforms.make_flag(unleash, "example-canary")
+    at = "/admin/projects/default/features/example-canary/environments/development"
+    (strategy,) = server.ask("GET", f"{at}/strategies")
+    assert strategy["parameters"]["rollout"] == str(platforms.PERCENT)
+    server.ask("PATCH", *_changed(server, "example-canary", 5))
+    assert not platforms.make_flag(unleash, "example-canary")
+    (strategy,) = server.ask("GET", f"{at}/strategies")
+    assert strategy["parameters"]["rollout"] == "5"
+    wrong = platforms.Service(server.url, {"authorization": "*:*.wrong"})
+    with pytest.raises(urllib.error.HTTPError, match="401") as refused:
+        platforms.make_flag(wrong, "example-canary")
+    refused.value.close()
 
 
 def _rollout(worker: FakeWorker) -> str:

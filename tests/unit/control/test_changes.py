@@ -15,9 +15,9 @@ from audit import lives, store
 from audit.event import Event
 from control import changes
 from control.changes import MOST_RECORDS, PAGE, differences
-from monitoring import labels
 from monitoring.diagnosis.changes import Axis, Change, Signal
-from monitoring.labels import ANY, KeptLabel
+from monitoring.labels import kept as labels
+from monitoring.labels.kept import ANY, KeptLabel
 from storage.database import Database
 from tests.support.histories import rearmed
 
@@ -190,7 +190,7 @@ def test_the_last_label_of_a_request_holds_and_old_ones_are_forgotten(database: 
     assert database.read(partial(labels.find, request="r2", endpoint="wind")) is None
     assert database.write(partial(labels.prune, before=1.5, most=100)) == 2
     keep(3.0, KeptLabel("r4", "rain", 1, 3.0))
-    assert database.write(partial(labels.prune, before=0.0, most=1)) == 1
+    assert database.write(partial(labels.prune, before=0.0, most=1)) == 2
     assert database.read(partial(labels.find, request="r4", endpoint="rain")) is not None
 
 

@@ -7,10 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from control.compared import thinned
-from control.remembered import Accuracy, Memory, Unfit
+from control.remembered import Accuracy, Memory
 from domain.observation import Divergence, RowFinding
 from killswitch.cohorts import MOST_COHORTS, LabelledPair
 from killswitch.columns import JudgedPair
+from monitoring.labels.truths import Unfit
 from tests.support.control import pair
 
 

@@ -371,3 +371,30 @@ def test_a_worker_that_ends_hands_over_what_it_has_first(tmp_path: Path) -> None
     asyncio.run(asyncio.wait_for(scenario(), 30))
     (entry,) = log.entries
     assert (entry.answer, entry.mirrored) == (b"[0]", None)
+
+
+def test_records_that_a_worker_ends_with_unacknowledged_are_counted(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with ScriptedUpstream(saying(response(b"[0]"))) as one:
+            async with _logged(tmp_path, endpoint(one.port, record=ALL)) as (running, log):
+                log.acknowledges = False
+                for _ in range(3):
+                    await running.ask(post(b"[7]"))
+                await eventually(lambda: len(log.entries) == 3, "the log has heard of them")
+            told = [dict(batch.events).get("record_unacknowledged", 0) for batch in running.control.batches]
+            assert sum(told) == 3
+
+    asyncio.run(asyncio.wait_for(scenario(), 30))
+
+
+@pytest.mark.parametrize("traced", [True, False])
+def test_the_trace_context_goes_to_the_log_only_where_spans_are_made(tmp_path: Path, traced: bool) -> None:
+    async def script(running: Running, log: Log) -> None:
+        await running.ask(post(b"[7]", fields=b"\r\nTraceparent: 00-a-b-01\r\nX-Country: eu"))
+        await running.ask(post(b"[7]"))
+        await eventually(lambda: len(log.entries) == 2, "both are recorded")
+        cohorts = [one.cohorts for one in log.entries]
+        assert cohorts == ([("eu", "00-a-b-01"), (None, None)] if traced else [("eu",), (None,)])
+
+    record = Recording(FULL_WEIGHT, False, b"{}", traced)
+    _play(tmp_path, saying(response(b"[0]")), None, script, record=record, cohorts=("x-country",))

@@ -184,3 +184,17 @@ def test_what_clients_write_into_their_fields_counts_as_bodies_do() -> None:
     outbox.cut()
     outbox.acknowledge(1, 0.0)
     assert outbox.size == 0
+
+
+def test_what_is_not_known_to_be_on_disk_is_counted_wherever_it_waits() -> None:
+    outbox = _outbox()
+    rain = _recorder(outbox)
+    for number in range(3):
+        _add(rain, number)
+    first = _read(outbox.cut())
+    _add(rain, 3)
+    assert outbox.unacknowledged == 4
+    outbox.acknowledge(first.sequence, 1.0)
+    assert outbox.unacknowledged == 1
+    outbox.acknowledge(_read(outbox.cut()).sequence, 1.0)
+    assert outbox.unacknowledged == 0

@@ -206,7 +206,7 @@ def _asked(**platform: str) -> dict[str, object]:
 
 REFUSED = [
     ("listen", 8080, "listen", "host:port"),
-    ("admin", "0.0.0.0:8081", "admin", "no authentication yet"),
+    ("admin", "0.0.0.0:8081", "admin", "without authentication only loopback"),
     ("admin", "10.0.0.1:8081", "admin", "loopback"),
     ("admin", "admin.example:8081", "admin", "loopback"),
     ("admin", "127.0.0.1:8080", "admin", "another port"),
@@ -255,7 +255,7 @@ REFUSED = [
     ("flags/unleash", {"poll": "1ms"}, "flags.unleash.poll", "100ms"),
     ("flags/unleash", {"token_env": "*:production.abc"}, "flags.unleash.token_env", "never the secret"),
     ("registry/source", "mlflow", "registry.source", "give registry.mlflow.url too"),
-    ("auth/tokens_file", "tokens.yaml", "auth.tokens_file", "no authentication"),
+    ("auth/tokens_file", "", "auth.tokens_file", "text"),
     ("endpoints", {}, "endpoints", "at least one"),
     ("endpoints", ..., "endpoints", "required"),
     ("endpoints", ["rain"], "endpoints", "mapping"),

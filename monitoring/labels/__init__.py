@@ -1,0 +1,1 @@
+"""Labels: what was really true of a request, kept, joined with what was predicted, and counted."""

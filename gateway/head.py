@@ -51,12 +51,8 @@ from gateway.fields import (
 from gateway.message import IN_CHUNKS, NO_LENGTH, RequestMessage
 from gateway.shapes import Shapes
 
-try:
-    from gateway import _scan
-except ImportError:  # not compiled: the machine it was installed on has no C compiler
-    _scan = None  # type: ignore[assignment]  # absent where nothing was compiled
-
-ACCELERATED: Final = _scan is not None and accelerator.wanted()
+_scan: Final = accelerator.extension("gateway._scan")
+ACCELERATED: Final = _scan is not None
 """Whether heads are read by the compiled scan."""
 
 MAX_HEAD: Final = 64 * 1024

@@ -361,9 +361,10 @@ class Exchange:
         if unanswered and again and self._may_retry():
             self._ask(now)
             return
-        if outcome is Outcome.CONNECT and again and self._pool is not None:
+        servers = self._version.servers
+        if outcome is Outcome.CONNECT and again and self._pool is not None and len(servers.pools) > 1:
             self._tried |= {self._pool}
-            if self._version.servers.choose(self._tried) is not None:
+            if servers.choose(self._tried) is not None:
                 self._ask(now)
                 return
         self._observed(outcome, self._head, now, b"")

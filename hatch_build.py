@@ -23,8 +23,6 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
-BESIDE = ("gateway._scan", "gateway._transport") if sys.platform == "linux" else ("gateway._scan",)
-"""Extensions that are found beside their source; the transport is Linux's, by epoll."""
 
 
 class AcceleratorHook(BuildHookInterface[Any]):
@@ -36,7 +34,7 @@ class AcceleratorHook(BuildHookInterface[Any]):
         if self.target_name != "wheel" or not accelerator.wanted():
             return
         try:
-            built = [*compile_modules(root, accelerator), *compile_extensions(root, accelerator)]
+            built = compile_all(root, accelerator)
         except Exception as error:
             self.app.display_warning(f"nothing is compiled, the gateway runs as Python: {error}")
             return
@@ -57,6 +55,14 @@ def load_accelerator(root: Path) -> ModuleType:
     return module
 
 
+def compile_all(root: Path, accelerator: ModuleType) -> list[Path]:
+    """Everything, and last what says of which sources: what is half made is not used. Raises as both do."""
+    built = [*compile_modules(root, accelerator), *compile_extensions(root, accelerator)]
+    manifest: Path = root / "gateway" / accelerator.FOLDER.name / accelerator.MANIFEST
+    manifest.write_text(json.dumps(accelerator.digests()))
+    return [*built, manifest]
+
+
 def compile_extensions(root: Path, accelerator: ModuleType) -> list[Path]:
     """Compile what is written in Cython. Raises whatever Cython or the compiler raises.
 
@@ -66,7 +72,7 @@ def compile_extensions(root: Path, accelerator: ModuleType) -> list[Path]:
     from setuptools import Distribution, Extension
     from setuptools.command.build_ext import build_ext
 
-    names = (*BESIDE, *accelerator.EXTENSIONS)
+    names = (*accelerator.BESIDE, *accelerator.EXTENSIONS)
     with tempfile.TemporaryDirectory() as folder:
         sources = [
             Extension(name, [str(root.joinpath(*name.split(".")).with_suffix(".pyx"))]) for name in names
@@ -80,7 +86,7 @@ def compile_extensions(root: Path, accelerator: ModuleType) -> list[Path]:
 
 
 def _place(root: Path, accelerator: ModuleType, name: str) -> Path:
-    if name in BESIDE:
+    if name in accelerator.BESIDE:
         return root.joinpath(*name.split(".")).with_name(f"{name.split('.')[-1]}{SUFFIX}")
     return root / "gateway" / accelerator.FOLDER.name / f"{name}{SUFFIX}"
 
@@ -106,9 +112,7 @@ def compile_modules(root: Path, accelerator: ModuleType) -> list[Path]:
         for file in folder.rglob(f"*{SUFFIX}"):
             module = ".".join(file.relative_to(folder).parts).removesuffix(SUFFIX)
             built.append(_put(file, target / f"{module}{SUFFIX}"))
-    manifest = target / accelerator.MANIFEST
-    manifest.write_text(json.dumps(accelerator.digests()))
-    return [*built, manifest]
+    return built
 
 
 _SETUP = """
@@ -133,5 +137,4 @@ def _put(file: Path, target: Path) -> Path:
 
 if __name__ == "__main__":
     here = Path(__file__).resolve().parent
-    compile_modules(here, load_accelerator(here))
-    compile_extensions(here, load_accelerator(here))
+    compile_all(here, load_accelerator(here))

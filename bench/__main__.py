@@ -24,6 +24,7 @@ from bench import (
     hostile,
     judging,
     log,
+    memory,
     path,
     side_by_side,
     statistics,
@@ -51,6 +52,7 @@ SCENARIOS: dict[str, Callable[..., Section]] = {
     "guarded": guarded.run,
     "change": change.run,
     "log": log.run,
+    "memory": memory.run,
     "statistics": statistics.run,
 }
 COMPARED = {"forward", "mirror", "bodies", "connections", "trouble", "stream", "guarded"}

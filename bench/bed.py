@@ -41,7 +41,7 @@ class Bed:
         self.subjects: list[Subject] = []
         self.gateways: dict[str, Pointsman] = {}
         self.absent: dict[str, str] = {}
-        self._servers: dict[int, int] = {}
+        self._servers: dict[int, Child] = {}
         self._stack = stack
         self._wanted = wanted
         self._requests = directory / "requests"
@@ -70,12 +70,16 @@ class Bed:
         child = self._stack.enter_context(Child(command, log, core=self.load_core, commands=True))
         child.wait_port(port)
         child.command(mood)
-        self._servers[port] = child.pid
+        self._servers[port] = child
         return port
 
     def process_of(self, port: int) -> int:
         """The process of a misbehaving model server."""
-        return self._servers[port]
+        return self._servers[port].pid
+
+    def change(self, port: int, mood: str) -> None:
+        """The misbehaving model server is in that mood from now on."""
+        self._servers[port].command(mood)
 
     def in_order(self) -> list[Subject]:
         """The subjects in the order they take their turns."""

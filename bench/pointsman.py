@@ -33,6 +33,8 @@ class Setup:
     accelerated: bool = True
     records: str = "off"
     drills: Mapping[str, object] | None = None
+    memory: str | None = None
+    """`limits.memory` of a worker."""
 
 
 def configuration(setup: Setup, directory: Path, listen: int, admin: int) -> dict[str, object]:
@@ -54,7 +56,9 @@ def configuration(setup: Setup, directory: Path, listen: int, admin: int) -> dic
         endpoint["guards"] = setup.guards
     if setup.drills is not None:
         endpoint["drills"] = setup.drills
+    limits = {} if setup.memory is None else {"limits": {"memory": setup.memory}}
     return {
+        **limits,
         "environment": "bench",
         "listen": f"127.0.0.1:{listen}",
         "admin": f"127.0.0.1:{admin}",

@@ -5,12 +5,14 @@ the folder `compiled`. A worker asks for them before it imports anything else; e
 and a worker that has none, runs the same source as Python. There is one source: a twin whose source has
 changed since is not used. `POINTSMAN_ACCELERATOR=off` uses none.
 
-`gateway._scan` is compiled too, and by itself: see `gateway.head`.
+The extensions of BESIDE are compiled too, and lie beside their source: `gateway.head` and `gateway.plain` ask
+for them by `extension`, which gives none whose source has changed since.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import os
 import sys
@@ -20,6 +22,7 @@ from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, ModuleS
 from importlib.util import spec_from_file_location
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 MODULES = (
     "domain.members", "gateway.breaker", "gateway.chunks", "gateway.client", "gateway.counters",
@@ -32,6 +35,8 @@ MODULES = (
 )  # fmt: skip
 EXTENSIONS = ("routing._murmur", "shadow._mirrored")
 """Written in Cython, and found only where the twins are: what imports them does without them elsewhere."""
+BESIDE = ("gateway._scan", "gateway._transport") if sys.platform == "linux" else ("gateway._scan",)
+"""Written in Cython, for every process; the transport is Linux's, by epoll."""
 GROUP = "pointsman"
 """The modules call each other without Python in between, so they live in one library of this name."""
 FOLDER = Path(__file__).parent / "compiled"
@@ -45,24 +50,62 @@ def wanted() -> bool:
 
 def source(module: str) -> Path:
     """Where the source of `module` is."""
-    suffix = ".pyx" if module in EXTENSIONS else ".py"
+    suffix = ".py" if module in MODULES else ".pyx"
     return Path(__file__).parents[1].joinpath(*module.split(".")).with_suffix(suffix)
 
 
+def beside(module: str) -> Path:
+    """Where what is compiled of `module`, one of BESIDE, lies."""
+    return source(module).with_name(module.rpartition(".")[2] + EXTENSION_SUFFIXES[0])
+
+
 def digests() -> dict[str, str]:
-    """What the twins were, or are to be, made of."""
-    return {
-        module: hashlib.sha256(source(module).read_bytes()).hexdigest() for module in (*MODULES, *EXTENSIONS)
-    }
+    """What everything was, or is to be, made of."""
+    return {module: _digest(module) for module in (*MODULES, *EXTENSIONS, *BESIDE)}
+
+
+def _digest(module: str) -> str:
+    return hashlib.sha256(source(module).read_bytes()).hexdigest()
+
+
+def made_of(folder: Path = FOLDER) -> dict[str, str]:
+    """What was compiled, by module: the digest of its source; nothing where that is not known."""
+    try:
+        manifest: object = json.loads((folder / MANIFEST).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return manifest if isinstance(manifest, dict) else {}
 
 
 def usable(folder: Path = FOLDER) -> bool:
     """Whether `folder` has a twin of every module as it is now, and the environment wants them."""
+    return (
+        wanted() and made_of(folder) == digests() and all(file.is_file() for file in _files(folder).values())
+    )
+
+
+def extension(module: str, folder: Path = FOLDER) -> Any:
+    """What was compiled of `module`, one of BESIDE; None where there is nothing that can be used.
+
+    That is: nothing was compiled here, it was compiled from another source, or the environment wants none.
+    """
+    if not wanted() or not beside(module).is_file() or made_of(folder).get(module) != _digest(module):
+        return None
     try:
-        compiled: object = json.loads((folder / MANIFEST).read_bytes())
-    except (OSError, ValueError):
-        return False
-    return wanted() and compiled == digests() and all(file.is_file() for file in _files(folder).values())
+        return importlib.import_module(module)
+    except ImportError:  # of another Python, or a C library that is not here
+        return None
+
+
+def stale(folder: Path = FOLDER) -> list[str]:
+    """What lies here compiled from another source than is here now; nobody uses it."""
+    if not wanted():
+        return []
+    compiled = made_of(folder)
+    twins = compiled.keys() - set(BESIDE)
+    lying = [*sorted(twins), *(module for module in BESIDE if beside(module).is_file())]
+    now = digests()
+    return [module for module in lying if compiled.get(module) != now.get(module)]
 
 
 def _files(folder: Path) -> dict[str, Path]:

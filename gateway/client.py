@@ -360,10 +360,11 @@ class ClientConnection:
         if self._exchange is not exchange:
             return
         self._exchange = None
-        if self._close_after or self._state == _BODY:
-            self._close(linger=self._state == _BODY)
+        state = self._state
+        if self._close_after or state == _BODY:
+            self._close(linger=state == _BODY)
             return
-        if self._state == _CLOSED:
+        if state == _CLOSED:
             return
         self._state = _HEAD
         self.quiet_since = now

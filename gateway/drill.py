@@ -327,6 +327,11 @@ class DrilledServers(Servers):
         super().__init__(pools, arm, balance)
         self._drilled = {pool: DrilledPool(pool, faults, tasks, clock) for pool in pools}
 
+    def update(self) -> None:
+        """See Servers. Nobody is to be asked but by `choose`."""
+        super().update()
+        self.only = None
+
     def choose(self, tried: frozenset[Pool] = frozenset()) -> Pool | None:
         """See Servers."""
         chosen = super().choose(frozenset(pool.real for pool in tried if isinstance(pool, DrilledPool)))

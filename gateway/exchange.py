@@ -45,12 +45,19 @@ class Exchange:
     """The recipient of the serving arm's answer. See gateway.upstream.Recipient."""
 
     __slots__ = (
-        "_asked", "_at_once", "_began", "_capture", "_client", "_connection", "_decision", "_encode", "_head",
-        "_held", "_owes", "_pending", "_pool", "_retry", "_service", "_settled", "_tried", "_unit",
-        "_upload_paused", "_version",
-        "_worker", "abandoned", "deadline", "is_head", "message", "sent_head", "streams_upload",
+        "__dict__",  # for what stands below: made only where one of these is set
+        "_asked", "_at_once", "_began", "_client", "_connection", "_decision", "_head", "_owes", "_pending",
+        "_pool", "_service", "_settled", "_unit", "_version", "_worker", "abandoned", "deadline", "is_head",
+        "message", "sent_head", "streams_upload",
     )  # fmt: skip
+    # What is rare stands in the class: a request only writes what it has.
     streams_answer = True
+    _encode = False
+    _upload_paused = False
+    _held = 0
+    _tried = NONE_TRIED
+    _capture: Capture | None = None
+    _retry: RetryBudget | None = None
 
     def __init__(
         self, client: ClientConnection, worker: Worker, service: ServedEndpoint, message: RequestMessage,
@@ -62,17 +69,13 @@ class Exchange:
         self._version = service.incumbent
         self.message = message
         self._began = self._asked = self.deadline = began
-        self._at_once = self._encode = self._owes = self._settled = self._upload_paused = False
-        self._held = 0
+        self._at_once = self._owes = self._settled = False
         self.abandoned = self.sent_head = self.streams_upload = False
-        self._tried = NONE_TRIED
-        self._capture: Capture | None = None
         self._connection: UpstreamConnection | None = None
         self._decision: Decision | None = None
         self._head: ResponseHead | None = None
         self._pending: PendingPair | None = None
         self._pool: Pool | None = None
-        self._retry: RetryBudget | None = None
         self._unit: str | None = None
         self.is_head = message.method == b"HEAD"
 
@@ -85,7 +88,10 @@ class Exchange:
 
     def whole(self, body: bytes) -> None:
         """The request's body, all of it, at once: the hot path."""
-        self.message.whole(body)
+        message = self.message
+        message.content = body
+        message.size = len(body)
+        message.complete = True
         self._at_once = True
         self._dispatch(self._service, self._began)
 
@@ -192,7 +198,8 @@ class Exchange:
         self._version = version
         if service.mirrors and self.message.complete and decision.mirror is not None:
             self._mirror(decision)
-        pool = version.servers.choose()
+        servers = version.servers
+        pool = servers.only or servers.choose()
         if pool is None or self.streams_upload:
             self._ask(now)
             return
@@ -288,7 +295,7 @@ class Exchange:
         if not self.abandoned:
             self.sent_head = True
             client = self._client
-            client.write(
+            client.transport.write(
                 b"HTTP/1.1 %b%b\r\nx-request-id: %b%b%b\r\n\r\n%b"
                 % (
                     head.reason, head.fields, self.message.request_id, version.fields,
@@ -354,9 +361,10 @@ class Exchange:
         if unanswered and again and self._may_retry():
             self._ask(now)
             return
-        if outcome is Outcome.CONNECT and again and self._pool is not None:
+        servers = self._version.servers
+        if outcome is Outcome.CONNECT and again and self._pool is not None and len(servers.pools) > 1:
             self._tried |= {self._pool}
-            if self._version.servers.choose(self._tried) is not None:
+            if servers.choose(self._tried) is not None:
                 self._ask(now)
                 return
         self._observed(outcome, self._head, now, b"")

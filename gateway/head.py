@@ -7,8 +7,9 @@ meaning.
 
 How it stays cheap: one look-up per line tells what its name means, the bytes of the whole head are checked
 at once, in C, and most lines travel on as the bytes they came as. Where it was compiled, `gateway._scan`
-reads ordinary heads in one pass; it hands back whatever is not ordinary, so that this module alone decides
-what is refused, and why. Both read every head alike (`tests/conformance/http`).
+reads ordinary heads in one pass; elsewhere `gateway.shapes` reads those whose fields came in the same order
+before. Both hand back whatever they cannot tell, so that this module alone decides what is refused, and why;
+all read every head alike (`tests/conformance/http`).
 """
 
 from __future__ import annotations
@@ -48,13 +49,10 @@ from gateway.fields import (
     is_name,
 )  # fmt: skip
 from gateway.message import IN_CHUNKS, NO_LENGTH, RequestMessage
+from gateway.shapes import Shapes
 
-try:
-    from gateway import _scan
-except ImportError:  # not compiled: the machine it was installed on has no C compiler
-    _scan = None  # type: ignore[assignment]  # absent where nothing was compiled
-
-ACCELERATED: Final = _scan is not None and accelerator.wanted()
+_scan: Final = accelerator.extension("gateway._scan")
+ACCELERATED: Final = _scan is not None
 """Whether heads are read by the compiled scan."""
 
 MAX_HEAD: Final = 64 * 1024
@@ -108,14 +106,20 @@ class ResponseHead:
 class RequestGrammar:
     """Parses request heads; `interest` names the fields (lower case) whose values routing reads."""
 
-    def __init__(self, interest: Iterable[bytes] = (), *, accelerated: bool = ACCELERATED) -> None:
+    def __init__(
+        self, interest: Iterable[bytes] = (), *, accelerated: bool = ACCELERATED, shaped: bool = True
+    ) -> None:
+        """`accelerated` where it was compiled, else `shaped`: what reads the ordinary heads."""
         wanted = frozenset(interest)
         self._names = FieldNames(REQUEST_KINDS, REQUEST_PREFIXES, wanted, twins=True)
         self._lines: dict[bytes, tuple[bytes, bytes, bytes, int]] = {}
         self._hosts: set[bytes] = set()
         self._scan: Callable[[bytes], OrdinaryHead | None] | None = None
+        self._shapes: Shapes | None = None
         if accelerated and _scan is not None:
             self._scan = _scan.RequestScan(tuple(sorted(wanted))).read
+        elif shaped:
+            self._shapes = Shapes(self._lines, self._hosts)
 
     def read(self, data: bytes) -> RequestMessage | None:
         """The request whose head starts `data`; None when the head is not whole yet.
@@ -127,6 +131,10 @@ class RequestGrammar:
             head = scan(data)
             if head is not None:
                 return _ordinary(head)
+        elif self._shapes is not None:
+            message = self._shapes.read(data)
+            if message is not None:
+                return message
         end = data.find(b"\r\n\r\n")
         if end < 0:
             incomplete(data)
@@ -166,6 +174,8 @@ class RequestGrammar:
         message.end = end = len(head) + 4
         length = message.content_length
         message.whole_at = IN_CHUNKS if message.chunked else end + length if length > 0 else end
+        if self._shapes is not None:
+            self._shapes.missed(head, names.kinds)
         return message
 
     def _learn(self, name: bytes, head: bytes) -> int:

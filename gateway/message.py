@@ -58,12 +58,6 @@ class RequestMessage:
     own: bytes
     _pieces: list[bytes]
 
-    def whole(self, content: bytes) -> None:
-        """The body, all of it."""
-        self.content = content
-        self.size = len(content)
-        self.complete = True
-
     def add(self, piece: bytes, keep_up_to: int) -> None:
         """One more piece of the body; over `keep_up_to` bytes nothing is kept: it cannot be sent again."""
         if not self.size:

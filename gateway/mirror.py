@@ -58,7 +58,8 @@ class Mirror:
 
     def send(self) -> None:
         """Ask now."""
-        pool = self._version.servers.choose()
+        servers = self._version.servers
+        pool = servers.only or servers.choose()
         self._asked = now = self._worker.clock()
         if pool is None:
             self.failed(Outcome.CONNECT, "the version has no server to ask", unanswered=False)

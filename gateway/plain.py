@@ -13,12 +13,8 @@ from typing import Final, TypeVar, cast
 
 from gateway import accelerator
 
-try:
-    from gateway import _transport
-except ImportError:  # not compiled: no C compiler at installation, or no Linux
-    _transport = None  # type: ignore[assignment]  # absent where nothing was compiled
-
-ACCELERATED: Final = _transport is not None and accelerator.wanted()
+_transport: Final = accelerator.extension("gateway._transport")
+ACCELERATED: Final = _transport is not None
 """Whether plain connections are read and written by the compiled transport."""
 
 P = TypeVar("P")

@@ -59,6 +59,7 @@ class Pool:
         self._draw = draw
         self._authority = upstream.authority.encode()
         self._prefix = upstream.prefix.encode()
+        self._rests = f"{upstream} could not be reached a moment ago and is being tried again"
         self._pace = Pace()
         self._idle: list[UpstreamConnection] = []
         self._all: set[UpstreamConnection] = set()
@@ -220,8 +221,7 @@ class Pool:
 
     def _wait(self, waiting: Waiting) -> None:
         if self.standing.resting and not self._closing:
-            reason = f"{self.upstream} could not be reached a moment ago and is being tried again"
-            waiting.recipient.failed(Outcome.CONNECT, reason, unanswered=False)
+            waiting.recipient.failed(Outcome.CONNECT, self._rests, unanswered=False)
         elif self._waiting.join(waiting):
             self._connect_more()
         else:

@@ -32,11 +32,14 @@ PANIC = 0.5
 
 
 class Servers:
-    """The servers of one version in one arm. `retries` is the version's budget."""
+    """The servers of one version in one arm.
+
+    `retries` is the version's budget; `only` the one server to ask, where there is no choice.
+    """
 
     __slots__ = (
-        "_draw", "_group", "_last", "_live", "_only", "_turns", "_two", "_warming",
-        "arm", "pools", "retries",
+        "_draw", "_group", "_last", "_live", "_turns", "_two", "_warming",
+        "arm", "only", "pools", "retries",
     )  # fmt: skip
 
     def __init__(
@@ -63,7 +66,7 @@ class Servers:
 
     def choose(self, tried: frozenset[Pool] = frozenset()) -> Pool | None:
         """The server to ask; None when all were tried, or none of a candidate's is to be trusted."""
-        only = self._only
+        only = self.only
         if only is not None and not tried:
             return only
         return self._choose(tried)
@@ -83,7 +86,7 @@ class Servers:
         if self.arm is INCUMBENT and len(live) < PANIC * len(pools):
             live = reachable
         self._live = live
-        self._only = live[0] if len(live) == 1 else None
+        self.only: Pool | None = live[0] if len(live) == 1 else None
         self._warming = any(pool.standing.weight < 1.0 for pool in live)
 
     def _passes(self, pool: Pool) -> bool:

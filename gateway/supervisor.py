@@ -25,7 +25,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from domain.errors import ConfigError
-from gateway import certificates, handover, sockets
+from gateway import accelerator, certificates, handover, sockets
 from gateway.boot import Boot, NewCertificates, ReopenLogs
 from gateway.certificates import Certificate
 from gateway.children import LONGEST_PAUSE, Child, Heir, Rhythm, end, start
@@ -120,6 +120,11 @@ class Supervisor:
                 admin=str(self._settings.admin),
                 workers=len(self._workers),
             )
+            if stale := accelerator.stale():
+                way_out = (
+                    "what is compiled of them is not used: install again, or run `python hatch_build.py`"
+                )
+                log("warning", "sources changed since they were compiled", modules=stale, way_out=way_out)
             self._tasks.spawn(self._watch(), "watch")
             await self._stopping.wait()
             await self._stop()

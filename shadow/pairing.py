@@ -32,9 +32,9 @@ _new: Final[_New] = tuple.__new__ if _mirrored is None else _mirrored.named
 
 
 class Budget:
-    """What one endpoint's open pairs hold in this worker. `limits` are set by `bound`."""
+    """What one endpoint's open pairs hold in this worker. `limits` and `most_bytes` are set by `bound`."""
 
-    __slots__ = ("_most_bytes", "_most_pairs", "held", "limits", "pairs")
+    __slots__ = ("_most_pairs", "held", "limits", "most_bytes", "pairs")
 
     def __init__(self, limits: ShadowLimits) -> None:
         self.bound(limits)
@@ -45,11 +45,11 @@ class Budget:
         """From now on `limits` hold."""
         self.limits = limits
         self._most_pairs = limits.max_in_flight
-        self._most_bytes = limits.max_bytes
+        self.most_bytes = limits.max_bytes
 
     def open(self, size: int) -> bool:
         """Room for one more pair whose request is `size` bytes? Then it is taken."""
-        if self.pairs >= self._most_pairs or self.held + size > self._most_bytes:
+        if self.pairs >= self._most_pairs or self.held + size > self.most_bytes:
             return False
         self.pairs += 1
         self.held += size
@@ -57,7 +57,7 @@ class Budget:
 
     def hold(self, size: int) -> bool:
         """Room for `size` more bytes? Then they are taken."""
-        if self.held + size > self._most_bytes:
+        if self.held + size > self.most_bytes:
             return False
         self.held += size
         return True
@@ -189,7 +189,12 @@ class PendingPair:
     def keeps(self, body: bytes) -> bool:
         """Whether an answer's whole `body` has room in this pair; then it is taken."""
         size = len(body)
-        return size <= self.limit and self.hold(size)
+        budget = self._budget
+        if size > self.limit or budget.held + size > budget.most_bytes:  # as `hold`, without a call
+            return False
+        budget.held += size
+        self._held += size
+        return True
 
     def floods(self, arm: Arm, size: int) -> bool:
         """Whether `size` bytes from the candidate are far too many, seen against the incumbent's answer.
@@ -215,11 +220,11 @@ class PendingPair:
             if self._incumbent is not None:
                 return None
             self._incumbent = observation
-        else:
-            if self._candidate is not None:
-                return None
-            self._candidate = observation
-        return self._whole()
+            return None if self._candidate is None else self._whole()
+        if self._candidate is not None:
+            return None
+        self._candidate = observation
+        return None if self._incumbent is None else self._whole()
 
     def repeated(self, observation: Observation) -> Pair | None:
         """The incumbent's second answer came, or failed; the Pair when it was what was missing."""

@@ -64,7 +64,7 @@ async def measured(folder: Path, endpoints: int, consoles: int, seconds: float) 
     loop = asyncio.get_running_loop()
     try:
         async with httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{admin}", timeout=30, trust_env=False
+            base_url=f"http://127.0.0.1:{admin}", timeout=120, trust_env=False
         ) as client:
             await _ready(client, folder)
             tasks += [loop.create_task(_traffic(listen, number)) for number in range(endpoints)]
@@ -150,7 +150,7 @@ async def _traffic(port: int, number: int) -> None:
 
 async def _console(base: str, number: int, endpoints: int) -> None:
     """What an open page does: the overview, or one endpoint in a quarter of them."""
-    async with httpx.AsyncClient(base_url=base, timeout=30, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=base, timeout=120, trust_env=False) as client:
         watching = asyncio.get_running_loop().create_task(_listen(client))
         name, after = f"e{number % endpoints}", 0
         tags: dict[str, str] = {}

@@ -457,8 +457,8 @@ class Switchboard:
 
         Nothing has changed when it raises ConfigError, or StateUnavailable: it could not be recorded.
         """
-        # What the others have taken out is out here from the first request on; and once more afterwards, since
-        # nothing is heard of an endpoint that is not there.
+        # What the others have taken out is out here from the first request on; and once more afterwards,
+        # since nothing is heard of an endpoint that is not there.
         added = [one.name for one in settings.endpoints if one.name not in self.judges]
         if added:
             await self.sharing.learn(added)

@@ -42,5 +42,5 @@ def plain(
         b"cache-control: no-store\r\nx-request-id: %b"
     )
     return (head + b"%b\r\n\r\n%b") % (
-        status, _PHRASES[status], len(body), request_id, fields, b"" if bodiless else body,
+        status, HTTPStatus(status).phrase.encode(), len(body), request_id, fields, b"" if bodiless else body,
     )  # fmt: skip

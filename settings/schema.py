@@ -204,11 +204,11 @@ class DriftSettings:
     """What requests and predictions are compared with, as the prediction log has them.
 
     Attributes:
-        reference: `learned`: from live traffic; `lineage`: from the data that the incumbent was trained on, as
-            its lineage has it; or the path of a CSV or Parquet file.
+        reference: `learned`: from live traffic; `lineage`: from the data that the incumbent was trained on,
+            as its lineage has it; or the path of a CSV or Parquet file.
         learn, over: a profile is learned from so many requests at least, of so many seconds at least.
         categories: texts of a column that are told apart.
-        ranges: what numbers of a feature may be, lowest and highest, where that is not what the reference has.
+        ranges: what numbers of a feature may be, lowest and highest, where the reference has something else.
     """
 
     reference: str = "learned"

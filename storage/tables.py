@@ -288,7 +288,7 @@ DRIFT_HOURS = Table(
     Column("document", LargeBinary, nullable=False),
     Index("drift_hours_by_age", "hour"),
 )
-"""Requests and predictions of an hour (since 1970) in the cells of a profile, as each replica counted them."""
+"""Requests and predictions of an hour (since 1970) in the cells of a profile, as a replica counted them."""
 
 SESSIONS = Table(
     "sessions",

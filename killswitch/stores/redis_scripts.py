@@ -130,8 +130,7 @@ end
 return 1
 """
 )
-"""Give fields names that a re-arm can name. What was in force under the old one is in force under the new one.
-"""
+"""Give fields names that a re-arm can name. What was in force by the old one is in force by the new one."""
 
 LEASE_TAKE = Script(
     """

@@ -1,4 +1,4 @@
-"""Logging in: a token becomes a session, one comes back to where one wanted to go, and sees what one may do."""
+"""Logging in: a token becomes a session; one comes back to where one wanted to go, and sees what one may."""
 
 from __future__ import annotations
 
@@ -34,6 +34,6 @@ def test_a_token_opens_the_console_for_what_its_role_may_do(driver: Driver, tmp_
         await expect(page.locator("h1")).to_have_text("Log in")
 
     try:
-        driver.drive(f"http://{control.admin}/#/endpoints/rain/release", steps, forgiven={401})
+        driver.drive(f"{control.admin}/#/endpoints/rain/release", steps, forgiven={401})
     finally:
         control.terminate()

@@ -20,7 +20,7 @@
  * @property {string} endpoint  the endpoint of the address, else the one last looked at, else ""
  * @property {() => Promise<any>} overview  `GET /api/v1/overview`, at most a second old
  * @property {(hash: string, replace?: boolean) => void} go  to another address; `replace`: without a step in the history
- * @property {(query: Object<string, string|number|null>) => void} requery  the same page with another query
+ * @property {(query: Object<string, string|number|null>) => void} requery  the address of this page with another query; the page goes on
  * @property {() => void} refresh  call `update` now
  * @property {(text: string, grave?: boolean) => void} announce  say and show it for some seconds; `grave`: at once
  * @property {(role: "viewer"|"operator"|"release"|"admin", endpoint?: string) => boolean} may

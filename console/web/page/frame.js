@@ -1,7 +1,7 @@
 // @ts-check
 /** What is around every page: navigation, connection, theme, keys, and the beat by which pages are updated. */
 
-import { Api, Unreachable } from "./api.js";
+import { Api, Problem, Unreachable } from "./api.js";
 import { show } from "./dialogs.js";
 import { element, fill } from "./element.js";
 import { Keyboard } from "./keyboard.js";
@@ -103,7 +103,7 @@ export class Frame {
       endpoint: place.parameters.endpoint ?? this.endpoint,
       overview: () => this.overview(),
       go: (hash, replace = false) => this.go(hash, replace),
-      requery: (query) => this.go(address(...place.path.split("/").filter(Boolean).map(decodeURIComponent), { ...place.query, ...query }), true),
+      requery: (query) => this.requery(place, query),
       refresh: () => void this.update(),
       announce: (text, grave = false) => this.notices.say(text, grave),
       may: (role, endpoint) => this.permissions.may(role, endpoint),
@@ -117,6 +117,13 @@ export class Frame {
     if (location.hash === hash) return void this.update();
     if (replace) location.replace(hash);
     else location.hash = hash;
+  }
+
+  /** @param {import("./router.js").Place} place @param {Object<string, any>} query */
+  requery(place, query) {
+    Object.assign(place.query, query);
+    const names = place.path.split("/").filter(Boolean).map(decodeURIComponent);
+    history.replaceState(null, "", address(...names, place.query));
   }
 
   beat() {
@@ -135,8 +142,9 @@ export class Frame {
     this.busy = true;
     try {
       await page.update(happening);
+      if (page === this.page && !page.node.isConnected) fill(this.main, page.node);
     } catch (error) {
-      if (page === this.page && !(error instanceof Unreachable)) fill(this.main, failed(error, () => this.open()));
+      if (page === this.page && !(error instanceof Unreachable)) this.failed(error);
     } finally {
       this.busy = false;
     }
@@ -145,6 +153,12 @@ export class Frame {
       this.wanted = false;
       await this.update();
     }
+  }
+
+  /** What cannot be had now is asked for again by the next beat; what is refused is not. @param {unknown} error */
+  failed(error) {
+    if (error instanceof Problem && error.status < 500) this.page = null;
+    fill(this.main, failed(error, () => this.open()));
   }
 
   async overview() {

@@ -21,9 +21,23 @@ import typer
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from console import dashboards, deciding, drifting, drilling, labelling, notifying, releasing, tables, tokens
+from console import (
+    advice,
+    completion,
+    dashboards,
+    deciding,
+    drifting,
+    drilling,
+    labelling,
+    manual,
+    notifying,
+    progress,
+    releasing,
+    tables,
+    tokens,
+)
 from console.checking import review
-from console.client import DEFAULT_ADMIN, TIMEOUT, AdminClient, Refused, Unreachable
+from console.client import DEFAULT_ADMIN, TIMEOUT, TOKEN, AdminClient, Refused, Unreachable
 from console.text import visible
 from console.views import EndpointsView, EndpointView, KilledView, PairsView, RearmedView, SwitchOnly
 from domain.errors import ConfigError, StateUnavailable
@@ -51,7 +65,12 @@ AdminOption = Annotated[
     str, typer.Option("--admin", envvar="POINTSMAN_ADMIN", metavar="URL", help="The gateway's admin API.")
 ]
 EndpointArgument = Annotated[
-    str, typer.Argument(metavar="ENDPOINT", help="The endpoint's name in the configuration.")
+    str,
+    typer.Argument(
+        metavar="ENDPOINT",
+        help="The endpoint's name in the configuration.",
+        autocompletion=completion.endpoint_names,
+    ),
 ]
 ReasonOption = Annotated[
     str, typer.Option("--reason", metavar="TEXT", help="Why; kept with the kill or re-arm.")
@@ -62,7 +81,6 @@ app = typer.Typer(
     name="pointsman",
     help="The inference gateway that makes it safe to change a model in production.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
@@ -116,9 +134,16 @@ def demo(
 
 
 @app.command()
-def check(config: ConfigOption) -> None:
+def check(config: ConfigOption, as_json: JsonOption = False) -> None:
     """Are the configuration and its flag file valid? Prints the digest, or every problem."""
     found, problems, warnings = review(config)
+    if as_json:
+        valid = found is not None and not problems
+        digest = found.digest if found is not None else None
+        _print_json({"valid": valid, "digest": digest, "problems": [*map(str, problems)], "warnings": warnings})
+        if not valid:
+            raise typer.Exit(REFUSED)
+        return
     if found is None or problems:
         _complain(f"{config}: {_count(len(problems), 'problem')}")
         for problem in problems:
@@ -132,12 +157,23 @@ def check(config: ConfigOption) -> None:
 @app.command()
 def status(
     name: Annotated[
-        str | None, typer.Argument(metavar="[ENDPOINT]", help="One endpoint in full; else all in brief.")
+        str | None,
+        typer.Argument(
+            metavar="[ENDPOINT]",
+            help="One endpoint in full; else all in brief.",
+            autocompletion=completion.endpoint_names,
+        ),
     ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Show it again as it changes, until q or Ctrl-C.")
+    ] = False,
     admin: AdminOption = DEFAULT_ADMIN,
     as_json: JsonOption = False,
 ) -> None:
     """Switch, split, release and guards with their evidence."""
+    if watch:
+        _watch(name, admin, as_json)
+        return
     if name is None:
         answer = _ask(admin, lambda client: client.endpoints(), as_json)
         if not as_json:
@@ -150,11 +186,37 @@ def status(
         _print_json(answer)
 
 
+def _watch(name: str | None, admin: str, as_json: bool) -> None:
+    from console import watching  # it takes what only a terminal has
+
+    def ask(client: AdminClient) -> object:
+        return client.endpoints() if name is None else client.endpoint(name)
+
+    def draw(answer: object) -> RenderableType:
+        if name is None:
+            return tables.overview(msgspec.convert(answer, EndpointsView).endpoints)
+        return tables.endpoint(msgspec.convert(answer, EndpointView))
+
+    with watching.leaving_clean():
+        first = _ask(admin, ask, as_json)
+        _read(first, EndpointsView if name is None else EndpointView)
+        watching.run(first, ask, draw, lambda patience: AdminClient(admin, timeout=patience), as_json, _show)
+
+
 @app.command()
-def kill(name: EndpointArgument, reason: ReasonOption, admin: AdminOption = DEFAULT_ADMIN) -> None:
+def kill(
+    name: EndpointArgument,
+    reason: ReasonOption,
+    admin: AdminOption = DEFAULT_ADMIN,
+    as_json: JsonOption = False,
+) -> None:
     """Take the candidate out of traffic, now."""
     _demand_reason(reason)
-    done = _read(_ask(admin, lambda client: client.kill(name, reason)), KilledView)
+    answer = _ask(admin, lambda client: client.kill(name, reason), as_json)
+    done = _read(answer, KilledView)
+    if as_json:
+        _print_json(answer)
+        return
     kept = "kept on disk" if done.durable else "NOT kept on disk yet: a restart would forget it"
     if done.confirmed_ms is None:
         reach = "not yet confirmed by every worker"
@@ -165,10 +227,15 @@ def kill(name: EndpointArgument, reason: ReasonOption, admin: AdminOption = DEFA
 
 
 @app.command()
-def rearm(name: EndpointArgument, reason: ReasonOption, admin: AdminOption = DEFAULT_ADMIN) -> None:
+def rearm(
+    name: EndpointArgument,
+    reason: ReasonOption,
+    admin: AdminOption = DEFAULT_ADMIN,
+    as_json: JsonOption = False,
+) -> None:
     """End a trip: shows the kills in force and clears exactly those. The candidate restarts from shadow."""
     _demand_reason(reason)
-    switch = _read(_ask(admin, lambda client: client.endpoint(name)), SwitchOnly).switch
+    switch = _read(_ask(admin, lambda client: client.endpoint(name), as_json), SwitchOnly).switch
     if switch.unreadable is not None:
         raise _failure(
             f"the kills kept on disk cannot be read now, so none can be cleared: {switch.unreadable}"
@@ -176,9 +243,14 @@ def rearm(name: EndpointArgument, reason: ReasonOption, admin: AdminOption = DEF
     seen = switch.kills
     if not seen:
         raise _failure(f"{name} is not tripped: there is nothing to re-arm")
-    _show(Text("Clearing"), tables.kills(seen))
+    if not as_json:
+        _show(Text("Clearing"), tables.kills(seen))
     hint = f"nothing was cleared; 'pointsman status {name}' shows the kills that are in force now"
-    answer = _ask(admin, lambda client: client.rearm(name, reason, [kill.id for kill in seen]), hint=hint)
+    ids = [kill.id for kill in seen]
+    answer = _ask(admin, lambda client: client.rearm(name, reason, ids), as_json, hint=hint)
+    if as_json:
+        _print_json(answer)
+        return
     cleared = _count(len(_read(answer, RearmedView).cleared), "kill")
     _show(Text(f"{visible(name)} is armed again: {cleared} cleared, the candidate starts from shadow"))
 
@@ -210,7 +282,12 @@ def live_at(
         str, typer.Argument(metavar="TIMESTAMP", help="ISO 8601 with its offset: 2026-03-01T14:30:00+01:00.")
     ],
     name: Annotated[
-        str | None, typer.Argument(metavar="[ENDPOINT]", help="One endpoint; else all of them.")
+        str | None,
+        typer.Argument(
+            metavar="[ENDPOINT]",
+            help="One endpoint; else all of them.",
+            autocompletion=completion.endpoint_names,
+        ),
     ] = None,
     admin: AdminOption = DEFAULT_ADMIN,
     as_json: JsonOption = False,
@@ -260,13 +337,15 @@ def verify(
     try:
         with _told(ConfigError, StateUnavailable):
             known = auditing.read_heads(heads, key)
-            if file is not None:
-                found = auditing.verify_file(file, known)
-            elif database is not None:
-                found = auditing.verify_database(database, known)
-            else:
-                with AdminClient(admin) as client:
-                    found = auditing.verify_lines(client.export(), known, client.base)
+            with progress.working("reading the audit chain") as tell:
+                if file is not None:
+                    found = auditing.verify_file(file, known)
+                elif database is not None:
+                    found = auditing.verify_database(database, known)
+                else:
+                    with AdminClient(admin) as client:
+                        lines = progress.counted(client.export(), tell, "records verified")
+                        found = auditing.verify_lines(lines, known, client.base)
     except BrokenChain as error:
         if as_json:
             _print_json({"intact": False, "sequence": error.sequence, "reason": error.reason})
@@ -310,6 +389,9 @@ def export(
         else:
             lines = stack.enter_context(AdminClient(admin)).export()
         out = sys.stdout.buffer if output is None else stack.enter_context(output.open("wb"))
+        if output is not None:
+            tell = stack.enter_context(progress.working(f"writing {output}"))
+            lines = progress.counted(lines, tell, "records written")
         auditing.copy(lines, out)
         out.flush()
 
@@ -339,7 +421,8 @@ def run_gates(
         answer = gating.executed(config, name, lambda one: _complain(f"{name}: {one} ..."))
     else:
         try:
-            answer = _ask(admin, lambda client: client.run_gates(name), as_json, timeout=GATES_TIMEOUT)
+            with progress.working(f"{name}: the gateway executes the gates"):
+                answer = _ask(admin, lambda client: client.run_gates(name), as_json, timeout=GATES_TIMEOUT)
         except typer.Exit as leaving:
             raise typer.Exit(GATES_ERROR) from leaving
     view = _read(answer, gating.GatesView)
@@ -410,7 +493,12 @@ def abort_release(
 @release.command("list")
 def list_releases(
     name: Annotated[
-        str | None, typer.Argument(metavar="[ENDPOINT]", help="One endpoint; else all of them.")
+        str | None,
+        typer.Argument(
+            metavar="[ENDPOINT]",
+            help="One endpoint; else all of them.",
+            autocompletion=completion.endpoint_names,
+        ),
     ] = None,
     admin: AdminOption = DEFAULT_ADMIN,
     as_json: JsonOption = False,
@@ -433,6 +521,9 @@ app.add_typer(labelling.labels)
 app.command()(labelling.accuracy)
 app.add_typer(tokens.token)
 app.command()(dashboards.dashboards)
+app.command("help")(manual.show)
+app.command("man")(manual.write)
+manual.attach(app)
 
 
 def _newest_release(admin: str, name: str, as_json: bool) -> str:
@@ -480,7 +571,16 @@ def _ask(
     except Refused as error:
         if as_json:
             _print_json(error.problem)
-        raise _failure(f"{error}\n{hint}" if hint else str(error)) from error
+        said = (str(error), hint, _next_step(admin, error))
+        raise _failure("\n".join(part for part in said if part)) from error
+
+
+def _next_step(admin: str, refused: Refused) -> str:
+    """What to do next; for an endpoint that is not there, the name that was probably meant."""
+    missing = advice.missing_endpoint(refused.problem)
+    if missing is not None:
+        return advice.nearest(missing, completion.names(admin, completion.TIMEOUT))
+    return advice.next_step(refused.problem, bool(os.environ.get(TOKEN)))
 
 
 @contextmanager
@@ -492,7 +592,8 @@ def _told(*errors: type[Exception]) -> Iterator[None]:
     except Unreachable as error:
         raise _failure(str(error), UNREACHABLE) from error
     except told as error:
-        raise _failure(str(error)) from error
+        step = advice.next_step(error.problem, bool(os.environ.get(TOKEN))) if isinstance(error, Refused) else ""
+        raise _failure(f"{error}\n{step}" if step else str(error)) from error
 
 
 def _read(answer: object, view: type[View]) -> View:

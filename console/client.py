@@ -6,8 +6,9 @@ import http.client
 import json
 import os
 import re
+import socket
 import ssl
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
@@ -25,6 +26,8 @@ TOKEN, AUTHORITY = "POINTSMAN_TOKEN", "POINTSMAN_CA"
 TIMEOUT = 10.0
 """Seconds that one answer may take: a kill waits for every worker's confirmation, which is milliseconds."""
 
+QUIET = 30.0
+"""Seconds without a word after which a stream of events is taken for dead: it tells something every ten."""
 
 _TOKEN = re.compile(r"[!-~]{1,8192}")
 
@@ -206,6 +209,27 @@ class AdminClient:
                 yield from (line + b"\n" for line in lines)
             if held:
                 yield held
+
+    def events(self, opened: Callable[[socket.socket], None]) -> Iterator[str]:
+        """Kinds of events as they happen, "" first, once they will be told; until either side ends it.
+
+        `opened` is given the connection: shutting it down ends the iterator from another thread.
+        """
+        patience = httpx.Timeout(TIMEOUT, read=QUIET)
+        with (
+            self._reaching("GET"),
+            self._http.stream("GET", "/api/v1/events", timeout=patience) as answer,
+        ):
+            if not answer.is_success:
+                answer.read()
+                self._read(answer)
+            connection = answer.extensions["network_stream"].get_extra_info("socket")
+            if connection is not None:
+                opened(connection)
+            yield ""
+            for line in answer.iter_lines():
+                if line.startswith("event:"):
+                    yield line.removeprefix("event:").strip()
 
     def _ask(
         self,

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import logging
 import re
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -67,6 +68,8 @@ class Gatehouse:
     failures: Turns
     mutations: Turns
     records: Turns
+    unrecorded: Counter[str] = field(default_factory=Counter)
+    """How many failures were not recorded since the last one that was."""
 
     @property
     def cookie(self) -> str:
@@ -121,12 +124,17 @@ class Gatehouse:
         """Somebody at `address` is not who they say; seconds until they may fail again, 0.0: now."""
         now = self.clock.monotonic()
         wait = self.failures.take(address, now) if counted else 0.0
-        if not self.records.take("", now):
+        if self.records.take("", now):
+            self.unrecorded[""] += 1
+        else:
+            evidence: dict[str, object] = {"address": address, "what": what[:500]}
+            if between := self.unrecorded.pop("", 0):
+                evidence["passed_over"] = between
             note(log, logging.WARNING, "refused", address=address, reason=reason, what=what)
             self.recorder.tell(
                 self.recorder.event(
                     "access.denied", "access", "", actor=STRANGER.name, reason=reason, result="refused",
-                    evidence={"address": address, "what": what[:500]},
+                    evidence=evidence,
                 )
             )  # fmt: skip
         return wait

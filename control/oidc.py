@@ -166,7 +166,7 @@ class Issuer:
                 document = await self._discovered()
                 listed = (await self._read(document["jwks_uri"])).get("keys")
                 keys = _usable(listed if isinstance(listed, list) else [])
-            except (httpx.HTTPError, ValueError, KeyError, StateUnavailable) as error:
+            except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, StateUnavailable) as error:
                 note(
                     log, logging.ERROR, "issuer out of reach", issuer=self.settings.issuer, reason=str(error)
                 )
@@ -219,7 +219,7 @@ class Issuer:
                 if answer.status_code in (400, 401):
                     raise Unauthenticated("the issuer does not know this log-in, or not any more: try again")
                 found = await _document(answer)
-        except (httpx.HTTPError, ValueError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             raise StateUnavailable(f"{self.settings.issuer} is out of reach: {error}") from error
         token = found.get("id_token")
         if not isinstance(token, str):
@@ -255,7 +255,10 @@ async def _document(answer: httpx.Response) -> dict[str, Any]:
         content += part
         if len(content) > LARGEST:
             raise ValueError(f"{answer.url.host} answered more than {LARGEST} bytes")
-    found = json.loads(content)
+    try:
+        found = json.loads(content)
+    except RecursionError as error:
+        raise ValueError(f"{answer.url.host} answered lists in lists") from error
     if not isinstance(found, dict):
         raise ValueError(f"{answer.url.host} answered no JSON object")
     return found
@@ -270,9 +273,9 @@ def _usable(listed: list[object]) -> dict[str, RSAKey | ECKey | OKPKey]:
         "OKP": OKPKey,
     }
     for number, one in enumerate(listed):
-        if not isinstance(one, dict) or one.get("kty") not in kinds or one.get("use", "sig") != "sig":
-            continue
         try:
+            if not isinstance(one, dict) or one.get("kty") not in kinds or one.get("use", "sig") != "sig":
+                continue
             if one["kty"] == "RSA" and _bits(one["n"]) < WEAKEST_RSA:
                 continue
             key = kinds[one["kty"]].import_key(one)

@@ -301,7 +301,9 @@ class Control:
             auth,
             tokens,
             None if auth.oidc is None else Issuer(auth.oidc, secret, self._clock),
-            Sessions(self.keeper, tokens, self._clock, idle=auth.idle, longest=auth.longest),
+            Sessions(
+                self.keeper, tokens, self._clock, idle=auth.idle, longest=auth.longest, rules=auth.rules
+            ),
             self.recorder,
             self._clock,
             failures=Turns(FAILURES, MINUTE),

@@ -2,20 +2,23 @@
 
 A browser holds 32 random bytes; the database holds their SHA-256 and who it is. What was read is believed for
 `BELIEVED`, so that a page's requests do not all ask the database, and a log-out is true on every replica a
-second later. While the database is out of reach, sessions that this process knows go on until they end by
-themselves: whoever was logged in can still kill.
+second later. While the database is out of reach, or takes longer than `PATIENCE`, sessions that this process
+knows go on until they end by themselves: whoever was logged in can still kill, and does not wait for a disk.
 
-A session that began with a token ends with it.
+A session that began with a token ends with it; one that began by the issuer, when what its values give is
+configured otherwise.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from typing import TypeVar
 
 from sqlalchemy import Connection, delete, insert, select, update
 
@@ -25,13 +28,19 @@ from control.keeper import Keeper
 from control.tokens import TokenDesk, bearer
 from domain.errors import StateUnavailable
 from domain.role import Grants, Role
+from storage.database import Database
 from storage.tables import SESSIONS
+
+T = TypeVar("T")
 
 BELIEVED = 1.0
 """Seconds for which what was read last is believed."""
 
 SEEN = 30.0
 """Seconds between two notes of when a session was last used."""
+
+PATIENCE = 1.0
+"""Seconds that somebody whom this process knows waits for the database."""
 
 MOST = 10_000
 """Sessions that this process remembers."""
@@ -45,6 +54,7 @@ class Session:
         digest: SHA-256 (hex) of what the cookie holds.
         began, seen, ends: wall clock, seconds since the epoch.
         token: the id of the token that it began with; "": it began otherwise.
+        rules: `Sessions`' own, when it began otherwise.
     """
 
     digest: str
@@ -55,19 +65,24 @@ class Session:
     authentication: str
     grants: Grants
     token: str = ""
+    rules: str = ""
 
 
 class Sessions:
-    """Those of the database behind `keeper`; they end after `idle` seconds without use, or `longest`."""
+    """Those of the database behind `keeper`; they end after `idle` seconds without use, or `longest`.
+
+    `rules` stands for what the issuer's values give now: sessions that it vouched for by others are over.
+    """
 
     def __init__(
-        self, keeper: Keeper, tokens: TokenDesk, clock: Clock, *, idle: float, longest: float
+        self, keeper: Keeper, tokens: TokenDesk, clock: Clock, *, idle: float, longest: float, rules: str = ""
     ) -> None:
         self._keeper = keeper
         self._tokens = tokens
         self._clock = clock
         self._idle = idle
         self._longest = longest
+        self._rules = rules
         self._known: OrderedDict[str, tuple[Session, float]] = OrderedDict()
 
     async def begin(self, who: Identity, token: str = "") -> tuple[str, Session]:
@@ -75,7 +90,10 @@ class Sessions:
         cookie = secrets.token_urlsafe(32)
         now = self._clock.wall()
         ends = now + self._longest if who.expires is None else min(who.expires, now + self._longest)
-        session = Session(_digest(cookie), now, now, ends, who.name, who.authentication, who.grants, token)
+        session = Session(
+            _digest(cookie), now, now, ends, who.name, who.authentication, who.grants, token,
+            "" if token else self._rules,
+        )  # fmt: skip
 
         def keep(on: Connection) -> None:
             on.execute(delete(SESSIONS).where(SESSIONS.c.ends < now))
@@ -98,11 +116,15 @@ class Sessions:
         digest = _digest(cookie)
         session, read = self._known.get(digest, (None, 0.0))
         if session is None or self._clock.monotonic() - read >= BELIEVED:
-            try:
-                session = await self._keeper.run(lambda database: database.read(_reading(digest)))
-            except StateUnavailable:
-                if session is None:
-                    raise
+            work = _reading(digest)
+            if session is None:
+                session = await self._keeper.run(lambda database: database.read(work))
+            else:
+                try:
+                    session = await self._soon(lambda database: database.read(work))
+                except StateUnavailable:
+                    if digest not in self._known:
+                        raise  # logged out meanwhile
             if session is None:
                 self._known.pop(digest, None)
                 return None
@@ -123,9 +145,9 @@ class Sessions:
     async def _end(self, digest: str) -> None:
         self._known.pop(digest, None)
         try:
-            await self._keeper.run(lambda database: database.write(_ending(digest)))
+            await self._soon(lambda database: database.write(_ending(digest)))
         except StateUnavailable:
-            return  # counted and logged by the keeper; it has ended by the clock, wherever it is read
+            return  # it has ended by the clock, wherever it is read
 
     async def _use(self, session: Session, now: float) -> None:
         if now - session.seen < SEEN:
@@ -133,9 +155,16 @@ class Sessions:
         used = replace(session, seen=now)
         self._remember(used)
         try:
-            await self._keeper.run(lambda database: database.write(_using(used)))
+            await self._soon(lambda database: database.write(_using(used)))
         except StateUnavailable:
-            return  # counted and logged by the keeper; it is used here all the same
+            return  # it is used here all the same
+
+    async def _soon(self, work: Callable[[Database], T]) -> T:
+        """What `work` finds. Raises StateUnavailable, also when the database takes its time."""
+        try:
+            return await asyncio.wait_for(self._keeper.run(work), PATIENCE)
+        except TimeoutError as error:
+            raise StateUnavailable(f"the database has not answered for {PATIENCE:g} s") from error
 
     def _identity(self, session: Session) -> Identity | None:
         if session.token:
@@ -143,6 +172,8 @@ class Sessions:
             if token is None:
                 return None
             return bearer(token)._replace(expires=session.ends, session=session.digest)
+        if session.rules != self._rules:
+            return None
         return Identity(
             session.name, session.authentication, session.grants, expires=session.ends, session=session.digest
         )
@@ -186,6 +217,7 @@ def _using(session: Session) -> Callable[[Connection], None]:
 def _encoded(session: Session) -> bytes:
     document = {
         "name": session.name, "authentication": session.authentication, "token": session.token,
+        "rules": session.rules,
         "roles": {endpoint: role.word for endpoint, role in session.grants.roles.items()},
     }  # fmt: skip
     return json.dumps(document).encode()
@@ -195,5 +227,6 @@ def _decoded(digest: str, began: float, seen: float, ends: float, content: bytes
     document = json.loads(content)
     grants = Grants({endpoint: Role[word.upper()] for endpoint, word in document["roles"].items()})
     return Session(
-        digest, began, seen, ends, document["name"], document["authentication"], grants, document["token"]
-    )
+        digest, began, seen, ends, document["name"], document["authentication"], grants, document["token"],
+        document.get("rules", ""),
+    )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha256
 
 from domain.role import EVERYWHERE, Grants, Role
 
@@ -81,6 +82,15 @@ class AuthSettings:
     def configured(self) -> bool:
         """Whether anybody is asked who they are."""
         return self.tokens_file is not None or self.oidc is not None
+
+    @property
+    def rules(self) -> str:
+        """What stands for whom the issuer vouches for, and what its values give: another text for others."""
+        oidc = self.oidc
+        if oidc is None:
+            return ""
+        parts = (oidc.issuer, oidc.name_claim, oidc.roles_claim, oidc.roles)
+        return sha256(repr(parts).encode()).hexdigest()
 
     @property
     def secure(self) -> bool:

@@ -148,11 +148,11 @@ def _check_admin(root: Section, admin: Address, access: AuthSettings) -> None:
             "without authentication only loopback may reach the admin API: use 127.0.0.1, [::1] or "
             "localhost, or configure auth.tokens_file or auth.oidc",
         )  # fmt: skip
-    elif access.certificate is None and access.url is None:
+    elif not access.secure:
         root.refuse(
             "admin", str(admin),
-            "tokens would travel in the clear: serve TLS with admin_tls, or give auth.url, the address of "
-            "the proxy that does; only loopback may do without",
+            "tokens would travel in the clear: serve TLS with admin_tls, or give auth.url, the https:// "
+            "address of the proxy that does; only loopback may do without",
         )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from control.answers import SAFE_HEADERS, json, problem
 from control.exposition import PROMETHEUS, ended, negotiated, written
+from control.identity import of
 from control.panel import Panel
 from control.roles import Role, needs
 
@@ -24,9 +25,14 @@ def routes(panel: Panel) -> APIRouter:
         return json({"alive": True})
 
     @router.get("/readyz", dependencies=[needs(Role.NOBODY)])
-    async def readyz() -> Response:
-        """Every worker serves the newest snapshot, and what is decided can be kept."""
+    async def readyz(request: Request) -> Response:
+        """Every worker serves the newest snapshot, and what is decided can be kept.
+
+        Why not, where the store is, and what is degraded is told to those who may look.
+        """
         reasons = panel.shortcomings()
+        if not of(request).permits(Role.VIEWER):
+            return problem(503, "not ready", more={"ready": False}) if reasons else json({"ready": True})
         if reasons:
             return problem(
                 503, "; ".join(reasons), more={"ready": False, "reasons": reasons, **panel.readiness()}

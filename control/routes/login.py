@@ -30,6 +30,9 @@ CALLBACK = "/callback"
 UNDER_WAY = 600
 """Seconds that a log-in by the issuer may take."""
 
+LONGEST = 64 * 1024
+"""Bytes of a log-in: reading the fields of a long form holds the loop for seconds, and anybody may send one."""
+
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -116,11 +119,11 @@ class _Door:
     async def by_token(self, request: Request) -> Response:
         """A session for whoever shows a token, in a form or as JSON."""
         where = address(request.scope)
-        wait = self._attempts.wait(where, self._gate.clock.monotonic())
-        if wait:  # a log-in can wait, unlike a kill: here the address is locked for right tokens, too
-            headers = {"retry-after": str(int(wait) + 1)}
-            return self.page("Too many failed log-ins from here. Wait a minute.", 429, headers)
+        if self._attempts.wait(where, self._gate.clock.monotonic()):
+            return self._locked(where)  # a log-in can wait, unlike a kill: for right tokens, too
         given = await _token(request)
+        if given is None:
+            return self._failed(where, "this is too long for a log-in")
         try:
             who = await self._gate.shown(given)
         except Unauthenticated as error:
@@ -148,9 +151,13 @@ class _Door:
         where = address(request.scope)
         began = request.cookies.get(self._way, "").split(".")
         if len(began) != 3 or not state or not hmac.compare_digest(began[0].encode(), state.encode()):
-            return self._failed(where, "this log-in was not begun here, or too long ago: begin again")
+            # Not counted: any page can send a browser here, and would lock its address.
+            reason = "this log-in was not begun here, or too long ago: begin again"
+            return self._failed(where, reason, counted=False)
         if not code:
             return self._failed(where, "the issuer did not log anybody in")
+        if self._attempts.wait(where, gate.clock.monotonic()):  # or the issuer is asked as often as somebody likes
+            return self._locked(where)
         try:
             who = await gate.issuer.redeemed(code, self._callback(), began[1], began[2])
         except Unauthenticated as error:
@@ -173,6 +180,10 @@ class _Door:
     async def _in(self, who: Identity, token: str, where: str) -> Response:
         if who.grants.highest is Role.NOBODY:
             return self._failed(where, f"{who.name} is known and has no role here: ask an administrator")
+        wait = self._gate.mutations.take(f"{who.authentication} {who.name}", self._gate.clock.monotonic())
+        if wait:  # each is a row of the database, and a record
+            headers = {"retry-after": str(int(wait) + 1)}
+            return self.page("Too many log-ins. Wait a minute.", 429, headers)
         try:
             cookie, session = await self._gate.sessions.begin(who, token)
         except StateUnavailable as error:
@@ -187,8 +198,14 @@ class _Door:
         answer.headers.append("set-cookie", f"{self._way}={self._attributes}; SameSite=Lax; Max-Age=0")
         return answer
 
-    def _failed(self, where: str, reason: str) -> Response:
-        self._attempts.take(where, self._gate.clock.monotonic())
+    def _locked(self, where: str) -> Response:
+        wait = self._attempts.wait(where, self._gate.clock.monotonic())
+        headers = {"retry-after": str(int(wait) + 1)}
+        return self.page("Too many failed log-ins from here. Wait a minute.", 429, headers)
+
+    def _failed(self, where: str, reason: str, *, counted: bool = True) -> Response:
+        if counted:
+            self._attempts.take(where, self._gate.clock.monotonic())
         self._gate.failed(where, reason, LOGIN, counted=False)
         return self.page(reason, 401)
 
@@ -205,13 +222,16 @@ class _Door:
         return f"{self._gate.settings.url}{CALLBACK}"
 
 
-async def _token(request: Request) -> str:
+async def _token(request: Request) -> str | None:
+    """What is shown; "" for nothing, None for too much."""
     body = await request.body()
+    if len(body) > LONGEST:
+        return None
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() == FORM:
         return parse_qs(body.decode("latin-1")).get("token", [""])[0].strip()
     try:
         document = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return ""
     found = document.get("token") if isinstance(document, dict) else None
     return found.strip() if isinstance(found, str) else ""

@@ -159,6 +159,8 @@ class Showroom:
         if self.process is not None:
             self.process.terminate()
             self.process.wait(PATIENCE)
+            if self.process.stdin is not None:
+                self.process.stdin.close()
 
     def stop(self) -> None:
         try:

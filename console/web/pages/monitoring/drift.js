@@ -39,7 +39,7 @@ export function alarm(drift, relearn) {
 
 /** @param {any} drift @param {string} chosen @param {(column: string) => void} choose */
 export function columns(drift, chosen, choose) {
-  if (!drift.columns) return null;
+  if (!drift.columns?.length || !drift.window) return null;
   const most = Math.max(0.02, ...drift.columns.map((/** @type {any} */ one) => one.shift_high ?? one.shift ?? 0));
   const limit = drift.alarm?.limit ?? null;
   const scale = Math.min(1, Math.max(most, limit ? limit * 1.3 : 0));

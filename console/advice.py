@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 UNKNOWN = 404
-_MISSING = re.compile(r"no endpoint (?:is|was ever) called ('(?:[^'\\\\]|\\\\.)*'|\"(?:[^\"\\\\]|\\\\.)*\")")
+_MISSING = re.compile(r"no endpoint (?:is|was ever) called (['\"])(.*?)\1")
 
 
 def next_step(problem: Mapping[str, object], token: bool) -> str:
@@ -18,13 +18,13 @@ def next_step(problem: Mapping[str, object], token: bool) -> str:
     match problem.get("status"):
         case 401 if token:
             return (
-                "the token in POINTSMAN_TOKEN is not taken: it may be expired, revoked or of another gateway. "
-                "'pointsman token list -c FILE' shows those that are in force"
+                "the token in POINTSMAN_TOKEN is not taken: it may be expired, revoked or of another "
+                "gateway. 'pointsman token list -c FILE' shows those that are in force"
             )
         case 401:
             return (
-                "put a token into POINTSMAN_TOKEN; 'pointsman token create NAME --role viewer -c FILE' makes one, "
-                "on the gateway's machine"
+                "put a token into POINTSMAN_TOKEN; on the gateway's machine "
+                "'pointsman token create NAME --role viewer -c FILE' makes one"
             )
         case 403:
             return (
@@ -40,7 +40,7 @@ def next_step(problem: Mapping[str, object], token: bool) -> str:
 def missing_endpoint(problem: Mapping[str, object]) -> str | None:
     """The name of the endpoint that is not there; None when the answer says something else."""
     found = _MISSING.search(str(problem.get("detail", ""))) if problem.get("status") == UNKNOWN else None
-    return None if found is None else found[1][1:-1]
+    return None if found is None else found[2]
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -140,7 +140,9 @@ def check(config: ConfigOption, as_json: JsonOption = False) -> None:
     if as_json:
         valid = found is not None and not problems
         digest = found.digest if found is not None else None
-        _print_json({"valid": valid, "digest": digest, "problems": [*map(str, problems)], "warnings": warnings})
+        _print_json(
+            {"valid": valid, "digest": digest, "problems": [*map(str, problems)], "warnings": warnings}
+        )
         if not valid:
             raise typer.Exit(REFUSED)
         return
@@ -580,7 +582,7 @@ def _next_step(admin: str, refused: Refused) -> str:
     missing = advice.missing_endpoint(refused.problem)
     if missing is not None:
         return advice.nearest(missing, completion.names(admin, completion.TIMEOUT))
-    return advice.next_step(refused.problem, bool(os.environ.get(TOKEN)))
+    return _step(refused)
 
 
 @contextmanager
@@ -592,8 +594,12 @@ def _told(*errors: type[Exception]) -> Iterator[None]:
     except Unreachable as error:
         raise _failure(str(error), UNREACHABLE) from error
     except told as error:
-        step = advice.next_step(error.problem, bool(os.environ.get(TOKEN))) if isinstance(error, Refused) else ""
+        step = _step(error) if isinstance(error, Refused) else ""
         raise _failure(f"{error}\n{step}" if step else str(error)) from error
+
+
+def _step(refused: Refused) -> str:
+    return advice.next_step(refused.problem, bool(os.environ.get(TOKEN)))
 
 
 def _read(answer: object, view: type[View]) -> View:

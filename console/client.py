@@ -223,7 +223,8 @@ class AdminClient:
             if not answer.is_success:
                 answer.read()
                 self._read(answer)
-            connection = answer.extensions["network_stream"].get_extra_info("socket")
+            stream = answer.extensions.get("network_stream")
+            connection = None if stream is None else stream.get_extra_info("socket")
             if connection is not None:
                 opened(connection)
             yield ""

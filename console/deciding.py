@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from console.client import DEFAULT_ADMIN, AdminClient
+from console.completion import endpoint_names
 from console.text import moment, number, share, visible
 from domain.routing import FULL_WEIGHT
 from routing.hashing import bucket
@@ -302,7 +303,12 @@ def why(
 
 def diagnose(
     name: Annotated[
-        str, typer.Argument(metavar="ENDPOINT", help="The endpoint's name in the configuration.")
+        str,
+        typer.Argument(
+            metavar="ENDPOINT",
+            help="The endpoint's name in the configuration.",
+            autocompletion=endpoint_names,
+        ),
     ],
     at: Annotated[
         str | None,

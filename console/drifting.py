@@ -11,13 +11,19 @@ from rich.table import Table
 from rich.text import Text
 
 from console.client import DEFAULT_ADMIN
+from console.completion import endpoint_names
 from console.text import visible
 
 MOST_COLUMNS = 30
 MOST_SLICES = 10
 
 EndpointArgument = Annotated[
-    str, typer.Argument(metavar="ENDPOINT", help="The endpoint's name in the configuration.")
+    str,
+    typer.Argument(
+        metavar="ENDPOINT",
+        help="The endpoint's name in the configuration.",
+        autocompletion=endpoint_names,
+    ),
 ]
 HoursOption = Annotated[int, typer.Option("--hours", min=1, max=168, help="How many hours to look at.")]
 RelearnOption = Annotated[

@@ -13,7 +13,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from console import progress
 from console.client import DEFAULT_ADMIN, AdminClient, Unreachable
+from console.completion import endpoint_names
 from console.text import visible
 
 LOOK = 0.5
@@ -113,7 +115,11 @@ def shown(one: DrillView) -> RenderableType:
 
 
 def awaited(
-    base: str, name: str, connect: Callable[[str], AdminClient] = AdminClient, look: float = LOOK
+    base: str,
+    name: str,
+    connect: Callable[[str], AdminClient] = AdminClient,
+    look: float = LOOK,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> object:
     """The report of the drill `name` once it has ended. Raises Refused, and Unreachable after GAP seconds."""
     away_since: float | None = None
@@ -129,13 +135,20 @@ def awaited(
             away_since = None
             if isinstance(answer, dict) and answer.get("state") in ENDED:
                 return answer
+            if isinstance(answer, dict):
+                tell(f"{answer.get('state')}: {answer.get('requests')} requests, {answer.get('pairs')} pairs")
         time.sleep(look)
 
 
 @drill.command("run")
 def run_drill(
     name: Annotated[
-        str, typer.Argument(metavar="ENDPOINT", help="The endpoint's name in the configuration.")
+        str,
+        typer.Argument(
+            metavar="ENDPOINT",
+            help="The endpoint's name in the configuration.",
+            autocompletion=endpoint_names,
+        ),
     ],
     fault: Annotated[
         FaultName | None, typer.Option("--fault", help="In place of the configured one.", show_default=False)
@@ -151,7 +164,8 @@ def run_drill(
     begun = main._read(
         main._ask(admin, lambda client: client.start_drill(name, wanted, person), as_json), DrillView
     )
-    answer = main._ask(admin, lambda client: awaited(client.base, begun.id), as_json)
+    with progress.working(f"{name}: drill {begun.id}") as tell:
+        answer = main._ask(admin, lambda client: awaited(client.base, begun.id, tell=tell), as_json)
     found = main._read(answer, DrillView)
     if as_json:
         main._print_json(answer)
@@ -164,7 +178,10 @@ def run_drill(
 @drill.command("list")
 def list_drills(
     name: Annotated[
-        str | None, typer.Argument(metavar="[ENDPOINT]", help="One endpoint; else all of them.")
+        str | None,
+        typer.Argument(
+            metavar="[ENDPOINT]", help="One endpoint; else all of them.", autocompletion=endpoint_names
+        ),
     ] = None,
     admin: AdminOption = DEFAULT_ADMIN,
     as_json: JsonOption = False,

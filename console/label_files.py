@@ -18,6 +18,7 @@ from typing import IO, NamedTuple
 from domain.errors import ConfigError
 
 LONGEST_ID, LONGEST_LABEL, MOST_ROWS = 200, 1000, 10_000
+LARGEST_BITS = 1000
 LONGEST_LINE = 16 * 1024 * 1024
 _WHOLE = re.compile(r"[+-]?[0-9]{1,15}")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
@@ -101,6 +102,10 @@ def _label(label: object, column: str) -> object:
         raise ValueError(f"{column}: {label} is no label; give a number, or a class by its name or index")
     if not isinstance(label, bool | int | float | str) or label == "":
         raise ValueError(f"{column}: {_shown(label)} is no label; give a class, a number, or a list of these")
+    if isinstance(label, int) and label.bit_length() > LARGEST_BITS:
+        raise ValueError(f"{column}: an integer of {label.bit_length()} bits; give {LARGEST_BITS} at most")
+    if isinstance(label, str) and any("\ud800" <= one <= "\udfff" for one in label):
+        raise ValueError(f"{column}: {label!a:.60} is no Unicode: half of a pair stands alone")
     if isinstance(label, str) and len(label) > LONGEST_LABEL:
         raise ValueError(f"{column}: a text of {len(label)} characters; give {LONGEST_LABEL} at most")
     return label

@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from console.client import DEFAULT_ADMIN, AdminClient, Refused, Unreachable
+from console.completion import endpoint_names
 from console.label_files import Columns, Refusal, Row, rows
 from console.text import moment, number, share, visible
 from domain.errors import ConfigError
@@ -322,7 +323,12 @@ def standing(view: LabelsView) -> RenderableType:
 
 def accuracy(
     name: Annotated[
-        str, typer.Argument(metavar="ENDPOINT", help="The endpoint's name in the configuration.")
+        str,
+        typer.Argument(
+            metavar="ENDPOINT",
+            help="The endpoint's name in the configuration.",
+            autocompletion=endpoint_names,
+        ),
     ],
     by: Annotated[
         str, typer.Option("--by", metavar="LIST", help="Some of version, cohort, time.")

@@ -20,7 +20,7 @@ STEP = 1000
 
 @contextmanager
 def working(what: str) -> Iterator[Callable[[str], None]]:
-    """Shows `what` and for how long, until the end of the block, and whatever is told meanwhile in its place."""
+    """Shows `what` and for how long, until the end of the block, or what is told meanwhile in its place."""
     console = Console(stderr=True)
     shown = Progress(
         SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn(),

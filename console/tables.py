@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -31,6 +31,9 @@ from console.views import (
 )
 from settings.schema import EndpointSettings, Settings
 
+WIDE_OVERVIEW, WIDE_GUARDS = 90, 110
+"""Columns from which on a table is read more easily than lines."""
+
 _VERDICTS = {"pass": "green", "fail": "bold red", "inconclusive": "yellow", "error": "magenta"}
 
 
@@ -38,6 +41,34 @@ def overview(endpoints: Sequence[EndpointView]) -> RenderableType:
     """One line for each endpoint."""
     if not endpoints:
         return Text("no endpoints are configured")
+    return Fitting(_overview(endpoints), Group(*map(_brief, endpoints)), WIDE_OVERVIEW)
+
+
+class Fitting:
+    """`wide` where there are as many columns as `least`, else `narrow`."""
+
+    def __init__(self, wide: RenderableType, narrow: RenderableType, least: int) -> None:
+        self._wide, self._narrow, self._least = wide, narrow, least
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield self._wide if options.max_width >= self._least else self._narrow
+
+
+def _brief(endpoint: EndpointView) -> Text:
+    """An endpoint in lines that may be folded."""
+    candidate = endpoint.candidate.version if endpoint.candidate else "–"
+    counts = endpoint.pairs
+    return Text.assemble(
+        _cell(endpoint.endpoint, "bold"), "  ", _switch(endpoint), "  ", _verdict(endpoint.verdict),
+        "\n  ", _cell(f"{endpoint.incumbent.version} → {candidate}"),
+        "\n  ", _cell(_stage(endpoint.release)),
+        _cell(f", weight {share(endpoint.release.weight)}" if endpoint.release else ""),
+        _cell(f", {number(counts.judged)} pairs, {number(counts.flips)} flips"),
+        overflow="fold",
+    )  # fmt: skip
+
+
+def _overview(endpoints: Sequence[EndpointView]) -> Table:
     table = _table(
         "endpoint", "switch", "incumbent", "candidate", "stage", "weight", "verdict", "pairs", "flips"
     )
@@ -88,8 +119,24 @@ def kills(found: Iterable[KillView]) -> Table:
     return table
 
 
-def guards(found: Iterable[GuardView]) -> Table:
+def guards(found: Sequence[GuardView]) -> RenderableType:
     """Guards: the estimate against the limit, and how far it is to a trip (on a log scale) and to a pass."""
+    return Fitting(_guards(found), Group(*map(_guard, found)), WIDE_GUARDS)
+
+
+def _guard(guard: GuardView) -> Text:
+    """A guard in lines that may be folded."""
+    return Text.assemble(
+        _cell(f"{guard.guard} (warns only)" if guard.soft else guard.guard, "bold"), "  ",
+        _verdict(guard.verdict),
+        _cell(f"\n  {_bounded(guard)}, limit {number(guard.limit)}"),
+        _cell(f"\n  evidence {number(guard.evidence)} of {number(guard.threshold)}"),
+        _cell(f", {number(guard.count)} votes, needs {_needed(guard)}"),
+        overflow="fold",
+    )  # fmt: skip
+
+
+def _guards(found: Iterable[GuardView]) -> Table:
     table = _table(
         "guard", "verdict", "estimate (95 % bounds)", "limit", "evidence", "trips at", "towards a trip",
         "votes", "still needed", "towards a pass",

@@ -1,9 +1,9 @@
 """`pointsman status --watch`: how it stands, drawn again as it changes.
 
-It looks once a second, and at once when the gateway tells of an event, so that a trip is on the screen as soon
-as it happened even though the stream of events may be full or cut. A control process that restarts is
-expected: the last answer stays with the time it is of, and a line says since when nothing answers, and that
-the data plane serves without it. Only the first look may fail: then the address or the name is wrong.
+It looks once a second, and at once when the gateway tells of an event, so that a trip is on the screen as
+soon as it happened, and within a second where the stream of events is cut. A control process that restarts
+is expected: the last answer stays with the time it is of, and a line says since when nothing answers, and
+that the data plane serves without it. Only the first look may fail: then the address or the name is wrong.
 
 On a terminal it takes the screen, and `q` or Ctrl-C give it back. Elsewhere it writes on: a table, or with
 --json a line, for every look that found something else.
@@ -22,7 +22,7 @@ import threading
 import time
 import tty
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from types import FrameType
@@ -51,8 +51,8 @@ TERMINATED = 128 + signal.SIGTERM
 class Sight:
     """What was seen last, and whether it is seen still. Times are seconds since the epoch.
 
-    `problem`: why it cannot be seen now, an RFC 9457 document; `away`: since when; `back`: when it could be seen
-    again after `gap` seconds.
+    `problem`: why it cannot be seen now, an RFC 9457 document; `away`: since when; `back`: when it could be
+    seen again after `gap` seconds.
     """
 
     answer: object
@@ -184,18 +184,14 @@ class Waker:
             _shut(connection)
 
     def _wake(self) -> None:
-        try:
+        with suppress(BlockingIOError):  # full: it will wake without one more byte
             os.write(self._writing, b"!")
-        except BlockingIOError:
-            pass  # It will wake without one more byte.
 
 
 def _shut(connection: socket.socket) -> None:
     """End `connection` for the thread that reads it."""
-    try:
+    with suppress(OSError):  # the other side was first
         socket.socket.shutdown(connection, socket.SHUT_RDWR)
-    except OSError:
-        pass  # The other side was first.
 
 
 def problem_of(error: Exception) -> Mapping[str, object]:
@@ -216,7 +212,7 @@ def watch(
     keys: int | None,
     clock: Callable[[], float] = time.time,
 ) -> None:
-    """Show `first` and what `look` finds, until a key of LEAVE. `waker`, `keys`: file descriptors that tell."""
+    """Show `first` and what `look` finds, until a key of LEAVE. `waker`, `keys`: file descriptors."""
     sight = Sight(first, clock())
     face.show(sight)
     open_keys = keys
@@ -304,7 +300,10 @@ def run(
     as_json: bool,
     show: Callable[..., None],
 ) -> None:
-    """Watch what `question` asks, from `first` on. `draw` raises msgspec.ValidationError for what it cannot read."""
+    """Watch what `question` asks, from `first` on.
+
+    `draw` raises msgspec.ValidationError for an answer that it cannot read.
+    """
     console = Console(file=sys.stdout, highlight=False)
     with leaving_clean(), connect(PATIENCE) as client, Waker(lambda: connect(PATIENCE)) as waker:
 

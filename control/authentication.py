@@ -125,10 +125,10 @@ class Gatehouse:
         now = self.clock.monotonic()
         wait = self.failures.take(address, now) if counted else 0.0
         if self.records.take("", now):
-            self.unrecorded[""] += 1
+            self.unrecorded["failures"] += 1
         else:
             evidence: dict[str, object] = {"address": address, "what": what[:500]}
-            if between := self.unrecorded.pop("", 0):
+            if between := self.unrecorded.pop("failures", 0):
                 evidence["passed_over"] = between
             note(log, logging.WARNING, "refused", address=address, reason=reason, what=what)
             self.recorder.tell(
@@ -229,8 +229,8 @@ def values(scope: Scope, name: bytes) -> Sequence[str]:
 def cookies(scope: Scope) -> dict[str, str]:
     """The cookies of a request; none of a field that cannot be read."""
     found: dict[str, str] = {}
-    for field in values(scope, b"cookie"):
-        for part in field.split(";"):
+    for line in values(scope, b"cookie"):
+        for part in line.split(";"):
             name, _, value = part.strip().partition("=")
             found.setdefault(name, value)
     return found

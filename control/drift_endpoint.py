@@ -122,7 +122,7 @@ class DriftOf:
         ):
             return
         self.learning, self.hours = earlier.learning, earlier.hours
-        self.restored = earlier.keep()
+        self.restored = earlier.keep() if earlier.adopted is not None else earlier.restored
         if earlier.adopted is not None:
             hours = self.hours
             self.adopt(earlier.adopted)
@@ -137,6 +137,8 @@ class DriftOf:
     def keep(self) -> Kept:
         """Everything `restore` needs."""
         watch = None if self.watch is None else self.watch.keep()
+        if self.adopted is None and self.restored is not None:
+            watch = self.restored.watch  # its profile is still on its way
         return Kept(watch, self.learning.keep() if self.adopted is None else None)
 
     def restore(self, kept: Kept) -> None:

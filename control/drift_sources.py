@@ -6,6 +6,7 @@ count that requests have, so that a column of labels, or of ids, is no feature t
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Collection
 from pathlib import Path
@@ -77,6 +78,18 @@ def source(reference: str, held: Held) -> Source:
         raise ValueError(f"{named} is at {location}: only files that this host has are read")
     known = _SHA256.fullmatch(training.digest.lower())
     return Source(f"lineage, {named}", location, "" if known is None else known[1])
+
+
+def digest(found: Source) -> str:
+    """The SHA-256 of the file of `found`. Raises ValueError, with the reason."""
+    path = found.path or ""
+    if not Path(path).is_file():
+        raise ValueError(f"there is no file {path}")
+    try:
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def read(found: Source) -> Found:

@@ -16,7 +16,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from sqlalchemy import Connection
@@ -25,7 +25,7 @@ from control import drift_sources, drift_view
 from control.audit_recorder import Recorder
 from control.clock import Clock
 from control.drift_endpoint import AHEAD, NAMES_FROM, DriftOf, Kept, oldest
-from control.drift_sources import Found, Source
+from control.drift_sources import Source
 from control.drift_view import Shown
 from control.events import Events
 from control.identity import Identity
@@ -55,6 +55,8 @@ SUMMED = 60.0
 """Seconds between two sums for the metrics, of the hours that the metrics are of."""
 METRIC_HOURS = 24
 PRUNED = 3600.0
+RETRY = 60.0
+"""Seconds between two times that a file is read which cannot be."""
 DAY, MOST_HOURS = 24, 7 * 24
 
 log = logging.getLogger("pointsman.drift")
@@ -62,8 +64,26 @@ log = logging.getLogger("pointsman.drift")
 T = TypeVar("T")
 
 
+class _Reading(NamedTuple):
+    """A file that is read, or was: what it was then, and when that began (monotonic)."""
+
+    stamp: object
+    task: asyncio.Task[Any]
+    began: float
+
+
 class _Beaten(Exception):  # noqa: N818 - no mistake
     """Another replica has adopted a profile first."""
+
+
+class _Counted(NamedTuple):
+    """What `_shown` takes."""
+
+    profile: Profile
+    kept: list[tuple[int, bytes]]
+    waiting: Mapping[int, Hour]
+    first: int
+    last: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +120,8 @@ class DriftDesk:
         self._recorder: Recorder = switchboard.recorder
         self._settings: Settings | None = None
         self._endpoints: dict[str, DriftOf] = {}
-        self._read: dict[str, tuple[object, Found]] = {}
+        self._readings: dict[tuple[str, str], _Reading] = {}
+        self._files = asyncio.Lock()
         self._digests: dict[str, tuple[object, str]] = {}
         self._turn = asyncio.Lock()
         self._due = {"keep": 0.0, "learning": 0.0, "sum": 0.0, "prune": 0.0}
@@ -165,7 +186,8 @@ class DriftDesk:
             if one is None:
                 raise UnknownEndpoint(f"no endpoint is called {name!r}")
             shown = drift_view.endpoint(one)
-            told = None if one.adopted is None else await self._counted(name, one, one.adopted, wanted)
+            found = None if one.adopted is None else await self._counted(name, one, one.adopted, wanted)
+        told = None if found is None else await asyncio.to_thread(_shown, *found)
         empty: Shown = {
             "window": None, "prior_week": None, "columns": [], "unknown_features": {}, "latency": None,
         }  # fmt: skip
@@ -211,6 +233,11 @@ class DriftDesk:
             else:
                 self._restore(one.name, found)
         self.summaries = {name: one for name, one in self.summaries.items() if name in self._endpoints}
+        self._readings = {
+            key: one
+            for key, one in self._readings.items()
+            if key[0] in self._endpoints or not one.task.done()
+        }
 
     def _restore(self, name: str, one: DriftOf) -> None:
         kept = self._kept_states.get(_state(name))
@@ -275,27 +302,61 @@ class DriftDesk:
 
     async def _settle_read(self, name: str, one: DriftOf, source: Source) -> None:
         path = source.path or ""
-        stamp = source, _stamp(path)
+        stamp = source, await asyncio.to_thread(_stamp, path)
         known = self._digests.get(name)
         if known is not None and known[0] == stamp and one.source == known[1] and one.adopted is not None:
             return
-        cached = self._read.get(name)
-        if cached is None or cached[0] != stamp:
-            cached = self._read[name] = stamp, await asyncio.to_thread(drift_sources.read, source)
-        wanted = f"sha256:{cached[1].digest}"
+        digest = self._aside(name, "digest", stamp, lambda: drift_sources.digest(source))
+        if digest is None:
+            return
+        wanted = f"sha256:{digest}"
         there = await self._read_store(lambda on: store.current(on, name, wanted))
         if there is None:
             if one.adopted is None and one.learning.seen < NAMES_FROM:
                 return
             features = set(one.learning.features()) if one.adopted is None else _features(one.adopted.profile)
-            profile = await asyncio.to_thread(
-                cached[1].profile, source.origin, features, one.settings.drift.categories
-            )
+            categories = one.settings.drift.categories
+            found = self._aside(name, "profile", stamp, lambda: _profile(source, features, categories))
+            if found is None:
+                return
+            profile, digest_then = found
+            if digest_then != digest:  # it was written to meanwhile
+                self._forget_read(name)
+                return
             await self._adopt(name, one, profile, wanted)
         else:
             one.adopt(there)
         self._digests[name] = stamp, wanted
-        self._read.pop(name, None)
+        self._forget_read(name)
+
+    def _aside(self, name: str, step: str, stamp: object, work: Callable[[], T]) -> T | None:
+        """What `work` answers, in a thread that nothing waits for; None while it is at it.
+
+        What it raises is raised, and after RETRY it is tried again.
+        """
+        reading = self._readings.get((name, step))
+        if reading is not None and not reading.task.done():
+            return None  # be it of an earlier stamp: a thread cannot be stopped
+        now = self._clock.monotonic()
+        if reading is not None and reading.stamp == stamp:
+            error = reading.task.exception()
+            if error is None:
+                found: T = reading.task.result()
+                return found
+            if now - reading.began < RETRY:
+                raise error
+        task = asyncio.get_running_loop().create_task(self._one_by_one(work), name=f"drift {step} of {name}")
+        self._readings[name, step] = _Reading(stamp, task, now)
+        return None
+
+    async def _one_by_one(self, work: Callable[[], T]) -> T:
+        """One file at a time is in memory, whatever is configured."""
+        async with self._files:
+            return await asyncio.to_thread(work)
+
+    def _forget_read(self, name: str) -> None:
+        for step in ("digest", "profile"):
+            self._readings.pop((name, step), None)
 
     async def _adopt(self, name: str, one: DriftOf, profile: Profile, source: str) -> None:
         adopted = Adopted(profile, profile.digest, source, self._clock.wall())
@@ -346,19 +407,25 @@ class DriftDesk:
             one.put_back(taken)
             raise
 
-    async def _counted(self, name: str, one: DriftOf, adopted: Adopted, wanted: int) -> Shown:
+    async def _counted(self, name: str, one: DriftOf, adopted: Adopted, wanted: int) -> _Counted:
         last = hour_of(self._clock.wall() + AHEAD)
         first = last - wanted + 1
-        kept = await self._read_store(lambda on: store.between(on, name, adopted.digest, first - WEEK, last))
-        waiting = dict(one.hours)
-        return await asyncio.to_thread(_shown, adopted.profile, kept, waiting, first, last)
+
+        def read(on: Connection) -> list[tuple[int, bytes]]:
+            before = store.between(on, name, adopted.digest, first - WEEK, min(last - WEEK, first - 1))
+            return before + store.between(on, name, adopted.digest, first, last)
+
+        kept = await self._read_store(read)
+        waiting = {number: hours.total(adopted.profile, (hour,)) for number, hour in one.hours.items()}
+        return _Counted(adopted.profile, kept, waiting, first, last)
 
     async def _sum(self) -> None:
         for name, one in tuple(self._endpoints.items()):
             if one.adopted is None:
                 self.summaries.pop(name, None)
                 continue
-            shown = await self._counted(name, one, one.adopted, METRIC_HOURS)
+            found = await self._counted(name, one, one.adopted, METRIC_HOURS)
+            shown = await asyncio.to_thread(_shown, *found)
             columns, window = shown["columns"], shown["window"]
             if isinstance(columns, list) and isinstance(window, dict):
                 self.summaries[name] = Summary(tuple(columns), int(window["rows"]))
@@ -405,6 +472,12 @@ def _shown(
         both = [hours.total(profile, map(found.__getitem__, some)) for some in (recent, before)]
         alike = both[0], both[1]
     return drift_view.counts(profile, live, first, last, alike, last - first + 1)
+
+
+def _profile(source: Source, features: set[str], categories: int) -> tuple[Profile, str]:
+    """The profile of the file, and the digest of what it was made of. Raises ValueError."""
+    found = drift_sources.read(source)
+    return found.profile(source.origin, features, categories), found.digest
 
 
 def _features(profile: Profile) -> set[str]:

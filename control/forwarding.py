@@ -69,8 +69,10 @@ class Forwarder:
                 Exception
             ) as error:  # whatever a client library does, the others go on, and it is tried again
                 known = False
-                log.exception("sending the prediction log on to %s failed", self._sink.name)
-                self._fail(f"{type(error).__name__}: {error}")
+                reason = f"{type(error).__name__}: {error}"
+                if self._failure != reason:
+                    log.exception("sending the prediction log on to %s failed", self._sink.name)
+                self._fail(reason)
             else:
                 pause = FIRST_PAUSE
                 self._well()
@@ -90,8 +92,9 @@ class Forwarder:
         parcel = await asyncio.to_thread(trail.next)
         if parcel is None:
             return False
-        await self._sink.send(parcel)
-        self._sent += len(parcel.records)
+        left_out = await self._sink.send(parcel)
+        self._sent += len(parcel.records) - sum(left_out.values())
+        trail.leave_out(left_out)
         await asyncio.to_thread(trail.reached, parcel.end)
         return True
 
@@ -102,8 +105,8 @@ class Forwarder:
         self._counted = now
         try:
             self._behind = await asyncio.to_thread(trail.behind)
-        except StateUnavailable as error:
-            self._fail(str(error))
+        except Exception as error:  # sending goes on without the count
+            self._fail(str(error) or type(error).__name__)
 
     def _fail(self, reason: str) -> None:
         if self._failure != reason:

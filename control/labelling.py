@@ -63,6 +63,11 @@ AHEAD = 86_400.0
 UNKNOWN = 60.0
 """Seconds after which a label that has found no record is told as unknown."""
 
+MOST_UNWRITTEN = 50_000
+"""Requests that were heard and not written down which are known: as many as pairs are remembered."""
+HEARD = Testimony(0, 0.0, 0, "", "", [], [], [])
+"""Stands where a testimony would that was heard before: of no version, so that it counts for nothing."""
+
 log = logging.getLogger("pointsman.labels")
 T = TypeVar("T")
 
@@ -99,6 +104,8 @@ class LabelDesk:
         self._folder = ""
         self._session = ""
         self._heard_to = 0
+        self._fitted: dict[str, Kind] = {}
+        self._unwritten: dict[tuple[str, str], float] = {}
         self._turn = asyncio.Lock()
         self._told = asyncio.Event()
         self._looked_at = -LATEST
@@ -184,6 +191,10 @@ class LabelDesk:
             await self._with_store(lambda store: _written(store, said))
         except StateUnavailable as error:
             self._fail(str(error))
+            for request, endpoint, came, _ in said:
+                self._unwritten[request, endpoint] = came
+            while len(self._unwritten) > MOST_UNWRITTEN:
+                del self._unwritten[next(iter(self._unwritten))]
             for endpoint, some in groupby(intake.testimonies, key=lambda one: one[1]):
                 pairs = [_pair(testimony, testimony.cohorts or []) for _, _, testimony in some]
                 await self._hearing.hear_labels(endpoint, pairs)
@@ -192,6 +203,18 @@ class LabelDesk:
             await self._hear_all()
         except StateUnavailable as error:
             self._fail(str(error))  # the next round has it heard
+
+    async def _write_down(self) -> None:
+        """What was heard though it could not be written down: it is no evidence again. Raises
+        StateUnavailable."""
+        if not self._unwritten:
+            return
+        some = dict(self._unwritten)
+        said = [(request, endpoint, came, HEARD) for (request, endpoint), came in some.items()]
+        await self._with_store(lambda store: _written(store, said))
+        await self._hear_all()
+        for one in some:
+            self._unwritten.pop(one, None)
 
     # Labels are joined.
 
@@ -206,6 +229,11 @@ class LabelDesk:
             except (StateUnavailable, ConfigError) as error:
                 self._fail(str(error))
                 await asyncio.sleep(AGAIN)
+            except Exception as error:
+                # A mistake of ours with one label must not end the joining of all, for good and unseen.
+                log.exception("labels not joined")
+                self._fail(f"{type(error).__name__}: {error}")
+                await asyncio.sleep(AGAIN)
             try:
                 async with asyncio.timeout(LOOK):
                     await self._told.wait()
@@ -215,6 +243,7 @@ class LabelDesk:
     async def round(self) -> Round:
         """One round: take, join, hear. Raises StateUnavailable and ConfigError."""
         done = Round()
+        await self._write_down()
         if not self.logged:
             await self._hear_all()
             return done
@@ -223,7 +252,7 @@ class LabelDesk:
         now = self._clock.monotonic()
         pause = min(LATEST, max(AGAIN, self.waiting / 10_000))
         due = self.waiting > 0 and now - self._looked_at >= pause
-        if fresh or due:
+        if fresh or due or kinds != self._fitted:
             if due:
                 self._looked_at = now
             order = Order(str(self.folder), kinds, self._clock.wall(), due)
@@ -232,6 +261,7 @@ class LabelDesk:
             _add(done, found)
             self.waiting = found.waiting
             self.rounds += 1
+            self._fitted = kinds
             for endpoint, delays in found.delays.items():
                 self._board.tallies.labelled(endpoint, delays)
             self._recover(found.unreadable)
@@ -258,6 +288,11 @@ class LabelDesk:
                     lambda on: (kept.after(on, cursor, PAGE), kept.last(on))
                 )
             )
+            if last < cursor:
+                # Another database, or one that has been to an older release and back: numbers begin anew.
+                await self._with_store(lambda store: store.begin_anew())
+                if last:
+                    continue
             self.behind = max(0, last - (page[-1].number if page else last))
             if not page:
                 break
@@ -313,7 +348,11 @@ class LabelDesk:
         pairs: list[LabelledPair] = []
         if judge is not None:
             out = self._board.tripped(endpoint)
-            mine = [one.testimony for one in group if _counts(one, judge, out)]
+            mine = [
+                one.testimony
+                for one in group
+                if (one.request, one.endpoint) not in self._unwritten and _counts(one, judge, out)
+            ]
             pairs = [_pair(one, _cohorts(one, judge)) for one in mine]
         heard = {self._session: self._heard_to}
         if pairs:
@@ -433,8 +472,9 @@ class _Intake:
 
     def take(self, given: Given) -> None:
         known = self.now if given.at is None else given.at.timestamp()
-        if known > self.now + AHEAD:
-            self._refuse(given, f"at: {iso(micros(known))} has not come yet; it is {iso(micros(self.now))}")
+        if not 0 <= known <= self.now + AHEAD:
+            wrong = "is long past" if known < 0 else "has not come yet"
+            self._refuse(given, f"at: {given.at} {wrong}; it is {iso(micros(self.now))}")
             return
         for name, judge in self._judges.items():
             if judge.memory is None or judge.memory.find(given.request_id) is None:

@@ -131,7 +131,8 @@ class Issuer:
         except ConfigError as error:
             raise Unauthenticated(f"the token names nobody: {error}") from error
         held = _at(claims, self.settings.roles_claim)
-        values = {held} if isinstance(held, str) else {one for one in held or () if isinstance(one, str)}
+        several = held if isinstance(held, list | dict) else (held,)
+        values = {one for one in several if isinstance(one, str)}
         grants = Grants()
         for rule in self.settings.roles:
             if rule.value in values:

@@ -62,7 +62,7 @@ class Downstream:
             try:
                 self._tracer = Tracer(sending.tracing, exporter(sending.tracing, environment))
                 self.kept = self._tracer.offer
-            except (ConfigError, ImportError) as error:
+            except Exception as error:  # the client library reads more of the environment than we do
                 note(log, logging.ERROR, "no spans are made", reason=str(error))
 
     @property
@@ -108,11 +108,12 @@ class Downstream:
         pause = FIRST_PAUSE
         while True:
             began = self._monotonic()
-            code = await self._archive()
-            self._archived = msgspec.structs.replace(
-                self._archived or NOT_STARTED, failure=f"its process ended with {code}"
-            )
-            note(log, logging.ERROR, "process ended", name="archive", code=code)
+            try:
+                reason = f"its process ended with {await self._archive()}"
+            except Exception as error:  # no process to be had now, or one that says what nobody understands
+                reason = f"its process failed: {type(error).__name__}: {error}"
+            self._archived = msgspec.structs.replace(self._archived or NOT_STARTED, failure=reason)
+            note(log, logging.ERROR, "process ended", name="archive", reason=reason)
             pause = (
                 FIRST_PAUSE if self._monotonic() - began > LONGEST_PAUSE else min(2 * pause, LONGEST_PAUSE)
             )

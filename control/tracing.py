@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
 MOST_WAITING = 10_000
-"""Requests whose spans are not made yet."""
+"""Requests whose spans are not made yet; they wait without their bodies."""
 AT_ONCE = 256
 """Requests whose spans are sent together."""
 PATIENCE = 5.0
@@ -100,7 +100,7 @@ class Tracer:
                 if len(self._waiting) >= MOST_WAITING:
                     self._counts[DROPPED] += 1
                 else:
-                    self._waiting.append((context, entry))
+                    self._waiting.append((context, _bare(entry)))
             self._woken.notify()
 
     def close(self, within: float) -> None:
@@ -165,6 +165,14 @@ class Tracer:
             status=Status(StatusCode.ERROR if one.failed else StatusCode.UNSET),
             start_time=one.start, end_time=one.end,
         )  # fmt: skip
+
+
+def _bare(entry: Entry) -> Entry:
+    """Without what may be long."""
+    other = entry.mirrored
+    return entry._replace(
+        request=None, answer=None, mirrored=None if other is None else other._replace(body=b"")
+    )
 
 
 def _traced(reading: bytes) -> bool:

@@ -115,10 +115,12 @@ def issuer_url(value: object) -> str:
 
 
 def _origin(value: object) -> str:
-    url = issuer_url(value).rstrip("/")
-    if urlsplit(url).path:
+    url = issuer_url(value).rstrip("/").lower()
+    parts = urlsplit(url)
+    if parts.path:
         raise ValueError("write scheme, host and port only: the console is at the root of its host")
-    return url.lower()
+    usual = {"https": ":443", "http": ":80"}[parts.scheme]
+    return url.removesuffix(usual)  # browsers leave it out of Origin and Host (RFC 6454 section 6.1)
 
 
 def loopback(host: str) -> bool:

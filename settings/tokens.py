@@ -107,7 +107,7 @@ def decode(content: bytes, name: str) -> dict[str, Token]:
     """The tokens of a file, by id; `name` is what errors call the file. Raises ConfigError."""
     try:
         document = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(name, "", f"this is no JSON ({error}); let 'pointsman token' write it") from error
     if not isinstance(document, dict) or document.get("version") != VERSION:
         raise ConfigError(name, "", f"a tokens file says version {VERSION}; let 'pointsman token' write it")

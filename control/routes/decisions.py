@@ -9,7 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from control.answers import json
-from control.identity import of
+from control.deciding import UnknownDecision
+from control.identity import Forbidden, of
 from control.panel import Panel
 from control.roles import Role, needs
 
@@ -23,8 +24,16 @@ def routes(panel: Panel) -> APIRouter:
     @router.get("/{request_id}", dependencies=[needs(Role.VIEWER, anywhere=True)])
     async def why(request_id: RequestId, asked: Request) -> Response:
         """One request: arm, version with its lineage, reason, prediction, what was live then, its label."""
-        found = await panel.decisions.why(request_id)
-        of(asked).demand(Role.VIEWER, str(found["endpoint"]))
+        who = of(asked)
+        try:
+            found = await panel.decisions.why(request_id)
+            who.demand(Role.VIEWER, str(found["endpoint"]))
+        except (UnknownDecision, Forbidden):
+            if who.permits(Role.VIEWER):
+                raise
+            # Why there is none names every endpoint; and that there is one elsewhere is nobody else's business.
+            detail = f"there is no record of {request_id!r} on an endpoint that {who.name} may look at"
+            raise UnknownDecision(detail) from None
         return json(found)
 
     return router

@@ -17,6 +17,8 @@ from control.roles import Role, needs
 MOST_LABELS = 10_000
 MOST_ROWS = 10_000
 LONGEST = 1000
+LARGEST_BITS = 1000
+"""Of an integer: beyond that it is no number of the database's, nor of anybody's."""
 
 _ALLOWED = "give a class by its name or its index, or a number; for a batch a list of these, one for each row"
 
@@ -33,11 +35,23 @@ def _truth(label: object) -> object:
 def _one(label: object) -> object:
     if isinstance(label, str) and len(label) > LONGEST:
         raise ValueError(f"a text of {len(label)} characters is no label; give {LONGEST} at most")
+    if isinstance(label, str) and not label.isascii() and not _writable(label):
+        raise ValueError(f"the text {label!a:.60} is no Unicode: half of a pair stands alone; {_ALLOWED}")
     if isinstance(label, float) and not math.isfinite(label):
         raise ValueError(f"{label} is no label; {_ALLOWED}")
+    if isinstance(label, int) and label.bit_length() > LARGEST_BITS:
+        raise ValueError(f"an integer of {label.bit_length()} bits is no label; give {LARGEST_BITS} at most")
     if not isinstance(label, bool | int | float | str):
         raise ValueError(f"{str(label)[:60]!r} is no label; {_ALLOWED}")
     return label
+
+
+def _writable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class Label(BaseModel):

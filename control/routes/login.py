@@ -31,7 +31,7 @@ UNDER_WAY = 600
 """Seconds that a log-in by the issuer may take."""
 
 LONGEST = 64 * 1024
-"""Bytes of a log-in: reading the fields of a long form holds the loop for seconds, and anybody may send one."""
+"""Bytes of a log-in: anybody may send one, and a long form's fields hold the loop for seconds."""
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -119,8 +119,9 @@ class _Door:
     async def by_token(self, request: Request) -> Response:
         """A session for whoever shows a token, in a form or as JSON."""
         where = address(request.scope)
-        if self._attempts.wait(where, self._gate.clock.monotonic()):
-            return self._locked(where)  # a log-in can wait, unlike a kill: for right tokens, too
+        locked = self._locked(where)  # a log-in can wait, unlike a kill: for right tokens, too
+        if locked is not None:
+            return locked
         given = await _token(request)
         if given is None:
             return self._failed(where, "this is too long for a log-in")
@@ -156,8 +157,9 @@ class _Door:
             return self._failed(where, reason, counted=False)
         if not code:
             return self._failed(where, "the issuer did not log anybody in")
-        if self._attempts.wait(where, gate.clock.monotonic()):  # or the issuer is asked as often as somebody likes
-            return self._locked(where)
+        locked = self._locked(where)  # or the issuer would be asked as often as somebody likes
+        if locked is not None:
+            return locked
         try:
             who = await gate.issuer.redeemed(code, self._callback(), began[1], began[2])
         except Unauthenticated as error:
@@ -198,8 +200,11 @@ class _Door:
         answer.headers.append("set-cookie", f"{self._way}={self._attributes}; SameSite=Lax; Max-Age=0")
         return answer
 
-    def _locked(self, where: str) -> Response:
+    def _locked(self, where: str) -> Response | None:
+        """What is answered after too many failures from there; None: there were not so many."""
         wait = self._attempts.wait(where, self._gate.clock.monotonic())
+        if not wait:
+            return None
         headers = {"retry-after": str(int(wait) + 1)}
         return self.page("Too many failed log-ins from here. Wait a minute.", 429, headers)
 

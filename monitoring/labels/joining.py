@@ -36,6 +36,8 @@ from monitoring.labels.truths import Kind, Rows, Unfit, held, right
 
 EVERYBODY = ""
 MOST_DELAYS = 10_000
+REFITTED = 1_000
+"""Labels that did not fit, of one transaction."""
 Fitting = list[tuple[Predicted, Rows]]
 """Answers that a label could be held against, and the rows it speaks of."""
 
@@ -78,7 +80,7 @@ def taken(store: LabelStore, entries: Sequence[Entry], kinds: dict[str, Kind]) -
     with store.writing():
         again = store.take(entries)
         if again:
-            part = _Part(kinds, store.cohorts)
+            part = _Part(_known(store, kinds), store.cohorts)
             latest: dict[tuple[str, str], Joined] = {}
             for entry, before in again:
                 key = before.request, before.endpoint
@@ -87,6 +89,11 @@ def taken(store: LabelStore, entries: Sequence[Entry], kinds: dict[str, Kind]) -
             part.write(store)
             _count(done, part)
     return done
+
+
+def _known(store: LabelStore, kinds: dict[str, Kind]) -> dict[str, Kind]:
+    """What is predicted, also by endpoints that are not configured any more: their labels come late, too."""
+    return {name: kind._replace(guarded=False) for name, kind in store.kinds.items()} | kinds
 
 
 def joined(order: Order) -> Round:
@@ -102,12 +109,14 @@ def joined(order: Order) -> Round:
 
 def _round(store: LabelStore, folder: Path, order: Order) -> Round:
     done = Round()
+    kinds = _refit(store, order.kinds, done)
     fresh = matching.wanted(store.fresh())
     waiting = matching.wanted(store.waiting() if order.all_waiting else ())
     _, made = store.made
     reached = store.reached()
     there = matching.listed(folder)
     now_reached: dict[int, Reached] = {}
+    passed_over: set[int] = set()
     if len(fresh.hashes) or len(waiting.hashes):
         cohorts = store.cohorts
         for number in there:
@@ -117,14 +126,43 @@ def _round(store: LabelStore, folder: Path, order: Order) -> Round:
                         if order.all_waiting:
                             now_reached[number] = found
                     elif found:
-                        _settle(store, found, _Part(order.kinds, cohorts, made), done)
+                        _settle(store, found, _Part(kinds, cohorts, made), done)
             except StateUnavailable as error:
                 done.unreadable.append(str(error))
+                passed_over.add(number)
     with store.writing():
         store.looked()
-        store.reach(now_reached, there)
+        # Nothing was held against a segment that was passed over: it is looked through from its start again.
+        readable = {number: one for number, one in now_reached.items() if number not in passed_over}
+        store.reach(readable, [number for number in there if number not in passed_over])
     done.waiting = store.count_waiting()
     return done
+
+
+def _refit(store: LabelStore, kinds: dict[str, Kind], done: Round) -> dict[str, Kind]:
+    """What is predicted; where that is something new, labels that did not fit are held against it again."""
+    before = store.kinds
+    known = _known(store, kinds)
+    if known == before:
+        return known
+    for name, kind in kinds.items():
+        was = before.get(name)
+        if was is not None and (was.kind, was.names) == (kind.kind, kind.names):
+            continue
+        last = ""
+        while True:
+            with store.writing():
+                some = store.unfit_after(name, last, REFITTED)
+                part = _Part(known, store.cohorts)
+                store.settle([part.refit(one) for one in some], ())
+                part.write(store)
+            _count(done, part)
+            if len(some) < REFITTED:
+                break
+            last = some[-1].request
+    with store.writing():
+        store.learn_kinds(known)
+    return known
 
 
 def _settle(store: LabelStore, matches: Sequence[Match], part: _Part, done: Round) -> None:
@@ -201,7 +239,8 @@ class _Part:
         unfit = fitting if isinstance(fitting, str) else None
         if not isinstance(fitting, str):
             self.joined[endpoint] += 1
-            if fresh:
+            # One that names its endpoint was held against the remembered pair when it came, and was heard then.
+            if fresh and label.endpoint == ANY:
                 self._testify(label, match, kind, fitting)
         else:
             self.unfit[endpoint] += 1
@@ -226,6 +265,17 @@ class _Part:
         self._newest[endpoint] = max(came, self._newest.get(endpoint, 0.0))
         return before._replace(label=label, at=at, came=came, unfit=unfit)
 
+    def refit(self, before: Joined) -> Joined:
+        """Hold a label that did not fit against its record again: its endpoint predicts something else."""
+        endpoint = before.endpoint
+        fitting = self._count(endpoint, before.facts, before.label, self._added)
+        if isinstance(fitting, str):
+            return before._replace(unfit=fitting)
+        self.joined[endpoint] += 1
+        self.unfit[endpoint] -= 1
+        self._newest[endpoint] = max(before.came, self._newest.get(endpoint, 0.0))
+        return before._replace(unfit=None)
+
     def write(self, store: LabelStore) -> None:
         """Everything into the store, inside `writing`."""
         cells: dict[Key, Tally] = {}
@@ -247,12 +297,15 @@ class _Part:
         """Put the rows of every answer where they are counted; those rows, or why there are none."""
         kind = self._kinds.get(endpoint)
         if kind is None:
-            return "its endpoint is not configured any more"
+            return "its endpoint is not configured"
         if not facts.answers:
             return "neither arm gave an answer that could be read, so that no label can be held against it"
         truth = self._read.get(label, self)  # nothing that a label could be
         if truth is self:
-            truth = self._read[label] = orjson.loads(label)
+            try:
+                truth = self._read[label] = orjson.loads(label)
+            except orjson.JSONDecodeError as error:
+                return f"the label cannot be read: {error}"
         reason = ""
         fitting: Fitting = []
         for answer in facts.answers:

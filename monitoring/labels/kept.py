@@ -142,8 +142,16 @@ def of(on: Connection, requests: Iterable[str], endpoint: str) -> dict[str, Kept
             .order_by(_L.at, _L.number)
         )
         for request, of_endpoint, label, at in on.execute(query):
-            found[request] = KeptLabel(request, of_endpoint, orjson.loads(label), at)
+            found[request] = KeptLabel(request, of_endpoint, read(label), at)
     return found
+
+
+def read(label: bytes) -> object:
+    """The value of JSON; what was written as none that can be read stays as it was written, as a text."""
+    try:
+        return orjson.loads(label)
+    except orjson.JSONDecodeError:
+        return bytes(label).decode("utf-8", "replace")
 
 
 def after(on: Connection, number: int, most: int) -> list[Entry]:

@@ -31,6 +31,7 @@ from monitoring.labels.cohorts import Cohorts
 from monitoring.labels.figures import Tally
 from monitoring.labels.kept import ANY, Entry
 from monitoring.labels.matching import Predicted, Reached
+from monitoring.labels.truths import Kind
 
 NAME = "labels.sqlite"
 HOUR, DAY = 3600, 86_400
@@ -146,6 +147,7 @@ _facts = msgspec.msgpack.Decoder(Facts)
 _testimony = msgspec.msgpack.Decoder(Testimony)
 _tally = msgspec.msgpack.Decoder(Tally)
 _cohorts = msgspec.msgpack.Decoder(dict[str, Cohorts])
+_kinds = msgspec.msgpack.Decoder(dict[str, Kind])
 _encoder = msgspec.msgpack.Encoder()
 
 
@@ -253,6 +255,11 @@ class LabelStore:
             self._note("cursor", entries[-1].number)
         return again
 
+    def begin_anew(self) -> None:
+        """The durable database numbers its labels from the start again: all are taken once more."""
+        with self.writing():
+            self._note("cursor", 0)
+
     # Records are found.
 
     def fresh(self) -> list[str]:
@@ -343,6 +350,28 @@ class LabelStore:
         )
         gone = self.reached().keys() - set(there)
         self._connection.executemany("DELETE FROM segments WHERE number = ?", ((one,) for one in gone))
+
+    # What endpoints predict.
+
+    @property
+    def kinds(self) -> dict[str, Kind]:
+        """What each endpoint predicted when it was configured last."""
+        with self._telling():
+            row = self._connection.execute("SELECT value FROM notes WHERE name = 'kinds'").fetchone()
+        return {} if row is None else _kinds.decode(row[0])
+
+    def learn_kinds(self, kinds: Mapping[str, Kind]) -> None:
+        """Remember what endpoints predict, inside `writing`."""
+        self._note("kinds", kinds)
+
+    def unfit_after(self, endpoint: str, request: str, most: int) -> list[Joined]:
+        """The first `most` labels of an endpoint that do not fit, of requests after `request`."""
+        rows = self._connection.execute(
+            "SELECT * FROM joined WHERE request > ? AND endpoint = ? AND unfit IS NOT NULL "
+            "ORDER BY request LIMIT ?",
+            (request, endpoint, most),
+        ).fetchall()
+        return [_joined(row) for row in rows]
 
     # Sums.
 

@@ -48,8 +48,6 @@ def class_of(label: object, names: Sequence[str]) -> str:
     """The class that `label` means: its name, or its index where the classes have names. Raises Unfit."""
     if isinstance(label, str) and (label in names or not names):
         return label
-    if isinstance(label, str) and (label in names or not names):
-        return label
     if isinstance(label, bool):
         label = int(label)
     if isinstance(label, float) and label.is_integer():
@@ -84,10 +82,6 @@ def held(label: object, predictions: Sequence[Value], confidence: float | None, 
     """
     if not predictions:
         raise Unfit("there is no prediction to hold it against: the answer could not be read, or failed")
-    if len(predictions) == 1 and not isinstance(label, list) and kind.kind == CLASSES:
-        (only,) = predictions
-        if isinstance(only, str):  # nearly every record of classes is this
-            return Rows([class_of(label, kind.names)], [only], [confidence])
     if len(predictions) == 1 and not isinstance(label, list) and kind.kind == CLASSES:
         (only,) = predictions
         if isinstance(only, str):  # nearly every record of classes is this

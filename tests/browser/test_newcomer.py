@@ -18,10 +18,10 @@ def test_a_newcomer_is_told_what_happened(driver: Driver, room: Showroom) -> Non
         await expect(main).to_contain_text("hail-2 was taken out at")  # what, and when
         await expect(main).to_contain_text("of predictions flipped against a limit of 1 %")  # why
         await page.get_by_role("navigation").get_by_role("link", name="Release").click()
-        await page.get_by_role("link", name="What was live then?").click()
+        await page.get_by_role("link", name="What was live before?").click()
         held = page.get_by_role("region", name="hail", exact=True)
-        await expect(held).to_contain_text("hail-2 had been taken out")
-        await page.keyboard.press("[")
         await expect(held).to_contain_text("hail-2 answered 50 % of the units")  # who was affected
+        await page.keyboard.press("]")
+        await expect(held).to_contain_text("hail-2 had been taken out")
 
     driver.drive(f"{room.admin}/", steps)

@@ -95,7 +95,7 @@ def test_a_rolled_back_release_says_why_and_where_to_go(driver: Driver, room: Sh
         call = tab.page.locator(".call")
         await expect(call).to_contain_text("hail-2 is rolled back")
         await expect(call).to_contain_text("against a limit of 1 %")
-        await call.get_by_role("link", name="What was live then?").click()
+        await call.get_by_role("link", name="What was live before?").click()
         await expect(tab.page.locator("h1")).to_have_text("Time machine")
 
     driver.drive(f"{room.admin}/#/endpoints/hail/release", steps)

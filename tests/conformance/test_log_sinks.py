@@ -88,8 +88,7 @@ SINKS = {"redis": _redis, "kafka": _kafka}
 
 
 @pytest.fixture(params=SINKS)
-def rigged(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setattr(kafka, "PATIENCE", 5.0)
+def rigged(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name
 
@@ -148,7 +147,11 @@ def test_what_is_on_disk_arrives_once_and_in_order(rigged: str, tmp_path: Path) 
     _run(rigged, scenario)
 
 
-def test_while_a_sink_is_silent_records_wait_on_disk_and_none_is_lost(rigged: str, tmp_path: Path) -> None:
+def test_while_a_sink_is_silent_records_wait_on_disk_and_none_is_lost(
+    rigged: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka, "PATIENCE", 5.0)
+
     async def scenario(rig: Rig) -> None:
         writer = LogWriter(tmp_path, Bounds(keep=1e9, most=2**40, roll=1.0), 1000.0)
         async with _sending(rig, tmp_path) as (one, trail):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ import httpx
 import pytest
 
 from control.clock import Clock
+from control.deciding import UnknownDecision
 from control.roles import Role, declared, each
+from control.routes import login
 from domain.errors import StateUnavailable
 from domain.role import ROLES
 from settings.access import AuthSettings, OidcSettings, RoleRule
@@ -122,8 +125,22 @@ def test_what_is_listed_is_what_the_caller_may_see(tmp_path: Path) -> None:
             for token, seen in ((mine, ["rain"]), (other, [])):
                 answer = await control.client.get("/api/v1/endpoints", headers=bearer(token))
                 assert [one["endpoint"] for one in answer.json()["endpoints"]] == seen
+            desk: Any = control.control.panel.decisions
+            desk.why = _of_rain
+            for request in ("of-rain", "unknown"):
+                path = f"/api/v1/decisions/{request}"
+                answer = await control.client.get(path, headers=bearer(other))
+                assert (answer.status_code, "secret" in answer.text) == (404, False)
+            answer = await control.client.get("/api/v1/decisions/of-rain", headers=bearer(mine))
+            assert answer.status_code == 200
 
     asyncio.run(scenario())
+
+
+async def _of_rain(request_id: str) -> dict[str, object]:
+    if request_id == "of-rain":
+        return {"endpoint": "rain", "label": "secret"}
+    raise UnknownDecision("no record; recorded are of secret 10 %")
 
 
 @pytest.mark.parametrize(
@@ -171,7 +188,7 @@ def test_a_token_ends_when_it_is_revoked_or_expires_and_the_chain_tells_who_came
             await control.until(lambda: tokens.failure is not None)
             told = await control.client.get("/api/v1/audit?limit=1000", headers=bearer(mortal))
             assert told.status_code == 200  # what was read last goes on
-            degraded = (await control.client.get("/readyz")).json()["degraded"]
+            degraded = (await control.client.get("/readyz", headers=bearer(mortal))).json()["degraded"]
             assert any("tokens are those of before" in one for one in degraded)
             found = told.json()["events"]
             actions = [(one["action"], one["name"]) for one in found if one["action"].startswith("token.")]
@@ -371,6 +388,9 @@ def test_metrics_are_for_viewers_or_open_and_health_is_open(tmp_path: Path) -> N
                     assert (await control.client.get(path)).status_code == status
                 for path in ("/healthz", "/readyz"):
                     assert (await control.client.get(path)).status_code in (200, 503)
+                assert set((await control.client.get("/readyz")).json()) <= {
+                    "ready", "type", "title", "status", "detail",
+                }  # fmt: skip
                 assert (await control.client.get("/api/v1/endpoints")).status_code == 401
 
     asyncio.run(scenario())
@@ -500,6 +520,115 @@ def test_nobody_is_locked_out_by_a_database_that_is_out_of_reach(tmp_path: Path)
                 assert answer.status_code == 200, answer.text
                 assert answer.json()["durable"] is False
             keeper._opener = working
+
+    asyncio.run(scenario())
+
+
+def test_a_database_that_hangs_delays_no_session_that_is_known(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        token = issue(tmp_path / "tokens.json", "ada", Role.OPERATOR)
+        now = 1_700_000_000.0
+        clock = Clock(wall=lambda: now, monotonic=lambda: now)
+        async with guarded(tmp_path, clock=clock) as control:
+            held = {"cookie": (await _logged_in(control, token)).partition(";")[0]}
+            back = threading.Event()
+            hanging = asyncio.get_running_loop().create_task(
+                control.control.keeper.run(lambda database: back.wait(60))
+            )
+            try:
+                now += 60.0  # what was read is believed no more, and that it is used has to be noted
+                answer = await control.client.get("/api/v1/whoami", headers=held)
+                assert (answer.status_code, hanging.done()) == (200, False)
+            finally:
+                back.set()
+                await hanging
+
+    asyncio.run(scenario())
+
+
+def test_sessions_by_the_issuer_end_when_its_values_give_something_else(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        def by(*rules: RoleRule) -> AuthSettings:
+            oidc = OidcSettings(issuer=URL, client_id=AUDIENCE, audience=AUDIENCE, roles=rules)
+            return AuthSettings(oidc=oidc, url="http://127.0.0.1:8081")
+
+        clock = Clock(wall=lambda: NOW)
+        before = by(RoleRule("ops", Role.ADMIN))
+        async with guarded(tmp_path, before, clock=clock) as control:
+            _with_issuer(control, FakeIssuer())
+            answer = await control.client.post("/login", json={"token": signed()})
+            held = {"cookie": answer.headers.get_list("set-cookie")[0].partition(";")[0]}
+        for settings, status in (
+            (before, 200),
+            (by(RoleRule("ops", Role.VIEWER)), 401),
+            (AuthSettings(tokens_file=str(tmp_path / "tokens.json")), 401),
+        ):
+            async with guarded(tmp_path, settings, clock=clock) as control:
+                answer = await control.client.get("/api/v1/whoami", headers=held)
+                assert answer.status_code == status, settings
+
+    asyncio.run(scenario())
+
+
+def test_log_ins_are_bounded_in_length_and_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        token = issue(tmp_path / "tokens.json", "ada", Role.VIEWER)
+        async with guarded(tmp_path, clock=Clock(monotonic=lambda: 1000.0)) as control:
+            post = control.client.post
+            statuses = [(await post("/login", json={"token": token})).status_code for _ in range(61)]
+            assert statuses == [200] * 60 + [429]
+            form = {"content-type": "application/x-www-form-urlencoded", "origin": OURS["origin"]}
+            monkeypatch.setattr(login, "parse_qs", None)  # nobody reads what is too long
+            answer = await post("/login", content="a=b&" * 20_000, headers=form)
+            assert answer.status_code == 401
+            nested = {"content-type": "application/json"}
+            answer = await post("/login", content="[" * 60_000, headers=nested)
+            assert answer.status_code == 401
+
+    asyncio.run(scenario())
+
+
+def test_a_page_elsewhere_locks_nobody_out_and_the_issuer_is_not_asked_without_end(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        fake = FakeIssuer()
+        oidc = OidcSettings(
+            issuer=URL, client_id=AUDIENCE, audience=AUDIENCE, roles=(RoleRule("ops", Role.VIEWER),)
+        )
+        settings = AuthSettings(oidc=oidc, url="http://127.0.0.1:8081")
+        clock = Clock(wall=lambda: NOW, monotonic=lambda: 1000.0)
+        async with guarded(tmp_path, settings, clock=clock) as control:
+            _with_issuer(control, fake)
+            client = control.client
+            for _ in range(12):
+                assert (await client.get("/callback", params={"state": "x", "code": "x"})).status_code == 401
+            assert (await client.post("/login", json={"token": signed()})).status_code == 200
+            client.cookies.clear()
+            sent = await client.get("/login", params={"by": "issuer"})
+            way = sent.headers["set-cookie"].partition(";")[0]
+            back = {"state": way.partition("=")[2].partition(".")[0], "code": "guessed"}
+            statuses = [
+                (await client.get("/callback", params=back, headers={"cookie": way})).status_code
+                for _ in range(12)
+            ]
+            assert statuses == [401] * 10 + [429] * 2
+            assert len(fake.forms) == 10
+
+    asyncio.run(scenario())
+
+
+def test_failures_that_were_not_recorded_are_counted_in_the_next_record(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        reader = bearer(issue(tmp_path / "tokens.json", "ada", Role.VIEWER))
+        now = 1000.0
+        async with guarded(tmp_path, clock=Clock(monotonic=lambda: now)) as control:
+            wrong = bearer("pmn_")
+            for _ in range(37):
+                await control.client.get("/healthz", headers=wrong)
+            now += 60
+            await control.client.get("/healthz", headers=wrong)
+            told = await control.client.get("/api/v1/audit?limit=1000", headers=reader)
+            found = [one["evidence"] for one in told.json()["events"] if one["action"] == "access.denied"]
+            assert [one.get("passed_over", 0) for one in found] == [0] * 30 + [7]
 
     asyncio.run(scenario())
 

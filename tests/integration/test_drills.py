@@ -143,7 +143,7 @@ def test_in_a_fleet_the_leader_drills_and_every_replica_takes_the_candidate_out_
                         await asyncio.sleep(0.05)
                 for each in replicas:
                     events = (await each.admin.get("/api/v1/audit?limit=1000")).json()["events"]
-                    actions = [event["event"]["action"] for event in events]
+                    actions = [event["action"] for event in events]
                     assert actions.count("switch.tripped") == 1, actions
                     assert actions.count("switch.rearmed") == 1, actions
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from control import labelling
 from control.labelling import LabelDesk
 from domain.errors import StateUnavailable
+from domain.observation import Divergence
 from domain.routing import Arm
+from killswitch.columns import JudgedPair
+from monitoring.labels import kept
 from monitoring.labels.store import NAME, LabelStore
 from monitoring.log.record import Mirrored, PredictionRecord
-from tests.support.control import Here
+from tests.support.control import Here, pair
 from tests.support.decisions import Hand, configured, deciding, logged, reconfigured
 from tests.support.records import record
 
@@ -198,6 +203,8 @@ def test_a_wrong_question_or_label_is_refused_with_its_field_and_the_way_out(tmp
 def test_a_store_that_fails_is_told_and_labels_are_joined_when_it_is_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(labelling, "AGAIN", 0.05)
+
     async def scenario() -> None:
         hand = Hand(NOON)
         async with deciding(tmp_path, hand, **GUARDED) as control:
@@ -223,3 +230,124 @@ def test_a_store_that_fails_is_told_and_labels_are_joined_when_it_is_back(
 
 def _full(self: LabelStore, entries: object) -> None:
     raise StateUnavailable("the disk is full")
+
+
+@pytest.mark.parametrize("label", ['"\\ud800"', "1" + "0" * 400, '["rain", "\\udfff"]'])
+def test_what_json_can_write_and_nothing_can_keep_is_refused_and_stops_no_other_label(
+    tmp_path: Path, label: str
+) -> None:
+    async def scenario() -> None:
+        hand = Hand(NOON)
+        async with deciding(tmp_path, hand, **GUARDED) as control:
+            generation = control.control.switchboard.snapshot.generation
+            logged(tmp_path, [answered(number, generation) for number in range(3)])
+            answer = await control.client.post(
+                "/api/v1/labels",
+                content=f'[{{"request_id": "id-0", "label": {label}}}]'.encode(),
+                headers={"content-type": "application/json"},
+            )
+            assert (answer.status_code, "is no" in answer.text) == (422, True), answer.text
+            # As an earlier release kept it.
+            old = kept.KeptLabel("id-0", kept.ANY, json.loads(label), NOON)
+            await control.control.keeper.run(
+                lambda database: database.write(lambda on: kept.keep(on, [old], NOON))
+            )
+            await send(control, [{"request_id": "id-1", "label": "rain"}])
+            await control.until(lambda: control.control.labels.counts.get("rain") is not None)
+            counts = control.control.labels.counts["rain"]
+            assert (counts.joined, counts.unfit) == (1, 1)
+            assert "cannot be read" in (await control.client.get("/api/v1/labels")).text
+            (odd,) = (await send(control, [{"request_id": "id-2", "label": 1, "at": LAST}]))["refused"]
+            assert "has not come yet" in odd["detail"]
+
+    asyncio.run(asyncio.wait_for(scenario(), 60))
+
+
+LAST = "9999-12-31T23:59:59-23:00"
+
+
+def test_a_mistake_of_ours_does_not_end_the_joining_of_labels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(labelling, "AGAIN", 0.05)
+
+    async def scenario() -> None:
+        async with deciding(tmp_path, Hand(NOON), **GUARDED) as control:
+            generation = control.control.switchboard.snapshot.generation
+            logged(tmp_path, [answered(number, generation) for number in range(3)])
+            desk: LabelDesk = control.control.labels
+            with monkeypatch.context() as broken:
+                broken.setattr(LabelStore, "take", _mistaken)
+                await send(control, [{"request_id": "id-0", "label": "rain"}])
+                await control.until(lambda: desk.failure == "KeyError: 'a mistake'")
+            await control.until(lambda: desk.failure is None and desk.counts.get("rain") is not None)
+
+    asyncio.run(asyncio.wait_for(scenario(), 60))
+
+
+def _mistaken(self: LabelStore, entries: object) -> None:
+    raise KeyError("a mistake")
+
+
+def test_a_label_that_was_heard_and_could_not_be_written_down_is_no_evidence_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(labelling, "AGAIN", 0.05)
+
+    async def scenario() -> None:
+        hand = Hand(NOON)
+        judged = JudgedPair(
+            pair(0)._replace(request_id="id-0", at=NOON),
+            Divergence(1.0, True, "r", incumbent_label="rain", candidate_label="dry"),
+            None,
+        )
+        async with deciding(tmp_path, hand, **GUARDED) as control:
+            generation = control.control.switchboard.snapshot.generation
+            logged(tmp_path, [answered(number, generation) for number in range(3)])
+            memory = control.control.switchboard.judge("rain").memory
+            assert memory is not None
+            memory.put(judged, ())
+            with monkeypatch.context() as broken:
+                broken.setattr(LabelStore, "testify", _full)
+                assert (await send(control, [{"request_id": "id-0", "label": "rain"}]))["joined"] == 1
+            assert votes(control) == 1
+            if again := memory._pairs.pop("id-0", None):  # forgotten, as when many others came
+                assert not again.rows
+            await control.until(lambda: control.control.labels.counts.get("rain") is not None)
+            await control.control.labels.round()
+            assert votes(control) == 1, "the same process"
+            await control.control.hearing.checkpoint()
+        async with deciding(tmp_path, hand, configured(tmp_path, **GUARDED)) as control:
+            await send(control, [{"request_id": "id-1", "label": "rain"}])
+            await control.until(lambda: control.control.labels.counts["rain"].joined == 2)
+            await control.control.labels.round()
+            assert votes(control) == 2, "the restarted one"
+
+    asyncio.run(asyncio.wait_for(scenario(), 60))
+
+
+def votes(control: Here) -> int:
+    reports = control.control.switchboard.judge("rain").reports()
+    (guard,) = [one for one in reports if one.guard == "accuracy"]
+    return guard.count
+
+
+def test_numbers_that_begin_anew_are_followed_from_there(tmp_path: Path) -> None:
+    """A database that went to an older release and back, or a backup, or another one."""
+
+    async def scenario() -> None:
+        async with deciding(tmp_path, Hand(NOON), **GUARDED) as control:
+            generation = control.control.switchboard.snapshot.generation
+            logged(tmp_path, [answered(number, generation) for number in range(5)])
+            await send(control, [{"request_id": f"id-{number}", "label": "rain"} for number in range(3)])
+            await control.until(lambda: control.control.labels.counts.get("rain") is not None)
+            database = control.control.keeper
+            await database.run(lambda on: on.write(lambda on: on.exec_driver_sql("DELETE FROM label_entries")))
+            await database.run(
+                lambda on: on.write(lambda on: on.exec_driver_sql("DELETE FROM sqlite_sequence"))
+            )
+            await send(control, [{"request_id": f"id-{number}", "label": "rain"} for number in (0, 4)])
+            await control.until(lambda: control.control.labels.counts["rain"].joined == 4)
+            assert await heard(control) != {}
+
+    asyncio.run(asyncio.wait_for(scenario(), 60))

@@ -9,6 +9,7 @@ import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from tests.support.prometheus import RULES, MissingError, Prometheus, program, p
 from tests.support.redis_server import RedisServer
 from tests.support.upstream import Answer, Heard, ScriptedUpstream, response
 
-PATIENCE = 90.0
+PATIENCE = 180.0
 """Seconds after which something that should come counts as missing."""
 OWN_METRICS = b"""\
 # TYPE process_cpu_seconds_total counter
@@ -70,7 +71,10 @@ class Traffic:
     async def __aexit__(self, *_: object) -> None:
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        ended = await asyncio.gather(*self._tasks, return_exceptions=True)
+        for error in ended:  # without traffic nothing else comes: this is why
+            if isinstance(error, Exception):
+                raise error
 
     async def _run(self) -> None:
         base = f"http://127.0.0.1:{self._gateway.port}"
@@ -83,12 +87,17 @@ class Traffic:
                     "x-country": ("NZ", "AU")[number % 2],
                 }  # fmt: skip
                 age = -1 if number == 30 else number % 100
-                answer = await client.post(PATH, json={"age": age}, headers=fields)
+                try:
+                    answer = await client.post(PATH, json={"age": age}, headers=fields)
+                except httpx.TransportError:  # late, or given up by a gateway that sheds
+                    continue
                 # A model here shares a busy machine with its clients, and may be late.
                 assert answer.status_code in (200, 504), answer.text
                 if number % 10 == 0 and number > 200:
                     label = [{"request_id": f"r{number - 100}", "label": "rain"}]
-                    assert (await self._gateway.admin.post("/api/v1/labels", json=label)).status_code == 200
+                    with suppress(httpx.TimeoutException):
+                        told = await self._gateway.admin.post("/api/v1/labels", json=label)
+                        assert told.status_code == 200, told.text
                 await asyncio.sleep(0.01)
 
 
@@ -155,6 +164,7 @@ async def drilled(gateway: Gateway) -> None:
         await asyncio.sleep(0.2)
 
 
+@pytest.mark.timeout(600)  # where two cores are busy with all the rest
 def test_every_panel_has_data_and_a_trip_fires_its_alert(tmp_path: Path) -> None:
     try:
         program("prometheus")
@@ -171,7 +181,7 @@ def test_every_panel_has_data_and_a_trip_fires_its_alert(tmp_path: Path) -> None
             closed = free_port()  # nobody listens: connects fail, and the other server is asked
             gateway = Gateway(
                 tmp_path, one.port, two.port,
-                timeout="500ms",
+                timeout="2s",
                 compare={"kind": "classification", "labels": ["dry", "rain"]},
                 cohorts=["header:x-country", "feature:age"],
                 guards={
@@ -212,9 +222,10 @@ def test_every_panel_has_data_and_a_trip_fires_its_alert(tmp_path: Path) -> None
                     assert ids
                     assert all(one.startswith("r") for one in ids)
 
-    asyncio.run(asyncio.wait_for(scenario(), 280))
+    asyncio.run(asyncio.wait_for(scenario(), 560))
 
 
+@pytest.mark.timeout(600)  # where two cores are busy with all the rest
 def test_the_panels_of_shared_state_have_data_and_its_loss_raises_the_alert(tmp_path: Path) -> None:
     try:
         program("prometheus")
@@ -236,7 +247,7 @@ def test_the_panels_of_shared_state_have_data_and_its_loss_raises_the_alert(tmp_
                     redis.kill()
                     await until(lambda: "PointsmanSharedStateOut" in server.alerts(), "the alert")
 
-    asyncio.run(asyncio.wait_for(scenario(), 280))
+    asyncio.run(asyncio.wait_for(scenario(), 560))
 
 
 def test_what_could_not_be_had_is_tried_again_only_where_that_is_asked_for(

@@ -13,14 +13,15 @@ import asyncio
 import base64
 import logging
 import ssl
+from collections import Counter
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import orjson
 
 from domain.errors import ConfigError, StateUnavailable
-from monitoring.log.forwarding.parcel import Parcel, Position
+from monitoring.log.forwarding.parcel import UNKNOWN, Parcel, Position
 from monitoring.log.record import PredictionRecord
 from monitoring.log.segments import decoded
 from settings.sinks import KafkaSettings
@@ -30,8 +31,11 @@ if TYPE_CHECKING:
 
 PATIENCE = 30.0
 """Seconds in which the brokers have to acknowledge a parcel, and to be found."""
-LARGEST = 1024 * 1024
-"""Bytes of a request to a broker; one record that is longer goes without its `input`, or not at all."""
+LARGEST = 1000 * 1000
+"""Bytes of a message's value, with room for what is beside it in the 1 MiB that brokers take by default.
+
+A record that is longer, or too long for the topic, goes without its `input`, or not at all.
+"""
 
 log = logging.getLogger("pointsman.log")
 
@@ -61,27 +65,63 @@ class KafkaSink:
         """See Sink. A topic cannot be asked; how far it has come is known by the log's own note."""
         return None
 
-    async def send(self, parcel: Parcel) -> None:
+    async def send(self, parcel: Parcel) -> Mapping[str, int]:
         """See Sink."""
         from aiokafka.errors import KafkaError
 
+        messages, left_out = await asyncio.to_thread(_messages, parcel)
         try:
             async with asyncio.timeout(PATIENCE):
                 producer = await self._connected()
-                sent = [
-                    await producer.send(
-                        self._settings.topic, value, key=key,
-                        headers=[("id", f"{parcel.origin}:{parcel.segment}:{number}".encode())],
-                    )
-                    for number, key, value in _messages(parcel)
-                ]  # fmt: skip
-                await asyncio.gather(*sent)
+                for one in await self._together(producer, messages):
+                    if not await self._alone(producer, one):
+                        left_out[one.record.endpoint] += 1
+                        log.error("record %s is too long to be sent on", one.id.decode())
         except (KafkaError, OSError, TimeoutError) as error:
             await self._drop()
             raise StateUnavailable(f"Kafka at {self._where}: {str(error) or 'no answer in time'}") from error
         except BaseException:
             await self._drop()
             raise
+        return left_out
+
+    async def _together(self, producer: AIOKafkaProducer, messages: list[Message]) -> list[Message]:
+        """Send them; those that are too long for the topic, or were sent together with such."""
+        from aiokafka.errors import MessageSizeTooLargeError
+
+        refused: list[Message] = []
+        sent: list[tuple[Message, asyncio.Future[object]]] = []
+        for one in messages:
+            try:
+                sent.append((one, await self._begun(producer, one, one.value)))
+            except MessageSizeTooLargeError:
+                refused.append(one)
+        answers = await asyncio.gather(*(future for _, future in sent), return_exceptions=True)
+        for (one, _), answer in zip(sent, answers, strict=True):
+            if isinstance(answer, MessageSizeTooLargeError):
+                refused.append(one)
+            elif isinstance(answer, BaseException):
+                raise answer
+        return refused
+
+    async def _alone(self, producer: AIOKafkaProducer, one: Message) -> bool:
+        """Send it by itself, without its input if need be; whether that was possible."""
+        from aiokafka.errors import MessageSizeTooLargeError
+
+        for value in dict.fromkeys((one.value, message(one.record._replace(input=b"")))):
+            try:
+                await (await self._begun(producer, one, value))
+            except MessageSizeTooLargeError:
+                continue
+            return True
+        return False
+
+    async def _begun(self, producer: AIOKafkaProducer, one: Message, value: bytes) -> asyncio.Future[object]:
+        key = one.record.request_id.encode("utf-8", "replace")
+        found: asyncio.Future[object] = await producer.send(
+            self._settings.topic, value, key=key, headers=[("id", one.id)]
+        )
+        return found
 
     async def close(self) -> None:
         """See Sink."""
@@ -98,7 +138,7 @@ class KafkaSink:
             producer = AIOKafkaProducer(
                 bootstrap_servers=list(self._settings.servers), client_id="pointsman", acks="all",
                 linger_ms=5,
-                max_request_size=LARGEST + 4096,
+                max_request_size=1024 * 1024,
                 request_timeout_ms=round(PATIENCE * 1000), **self._security(),
             )  # fmt: skip
             try:
@@ -139,22 +179,34 @@ async def _quietly(producer: AIOKafkaProducer) -> None:
         return
 
 
-def _messages(parcel: Parcel) -> list[tuple[int, bytes, bytes]]:
-    found: list[tuple[int, bytes, bytes]] = []
+class Message(NamedTuple):
+    """A record, what names it for ever, and its JSON."""
+
+    id: bytes
+    record: PredictionRecord
+    value: bytes
+
+
+def _messages(parcel: Parcel) -> tuple[list[Message], Counter[str]]:
+    """What to send, and by endpoint how many records cannot be sent."""
+    found: list[Message] = []
+    left_out: Counter[str] = Counter()
     for number, data in zip(parcel.numbers, parcel.records, strict=True):
         try:
             record = decoded(data)
         except msgspec.MsgspecError as error:  # damage on disk keeps no other record out
             log.error("record %d of segment %d is not sent on: %s", number, parcel.segment, error)
+            left_out[UNKNOWN] += 1
             continue
         value = message(record)
         if len(value) > LARGEST:
             value = message(record._replace(input=b""))
         if len(value) > LARGEST:
             log.error("record %d of segment %d is too long to be sent on", number, parcel.segment)
+            left_out[record.endpoint] += 1
             continue
-        found.append((number, record.request_id.encode("utf-8", "replace"), value))
-    return found
+        found.append(Message(f"{parcel.origin}:{parcel.segment}:{number}".encode(), record, value))
+    return found, left_out
 
 
 def message(record: PredictionRecord) -> bytes:

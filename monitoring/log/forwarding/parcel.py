@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -15,6 +16,8 @@ class Position(NamedTuple):
 
 
 START = Position(1, 0)
+UNKNOWN = "unknown"
+"""The endpoint of records that cannot be read."""
 
 
 class Parcel(msgspec.Struct, frozen=True, array_like=True):
@@ -51,11 +54,13 @@ class Sink(Protocol):
     name: str
 
     async def position(self, origin: str) -> Position | None:
-        """The end of what it has of `origin`; None: it knows nothing of it."""
+        """The end of what it has of `origin`, START for nothing; None: it cannot be asked."""
         ...
 
-    async def send(self, parcel: Parcel) -> None:
+    async def send(self, parcel: Parcel) -> Mapping[str, int]:
         """Have the parcel there, durably as far as the sink goes, when this returns.
+
+        Says how many records, by endpoint, it left out because it can never take them.
 
         After an error it may be there all the same: ask `position`, and send what follows that.
         """

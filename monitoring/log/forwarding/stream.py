@@ -24,13 +24,13 @@ Sources: redis.io/docs/latest/develop/data-types/streams, …/commands/xreadgrou
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
 from domain.errors import StateUnavailable
-from monitoring.log.forwarding.parcel import Parcel, Position, unpacked
+from monitoring.log.forwarding.parcel import START, Parcel, Position, unpacked
 
 GROUP = "archive"
 
@@ -159,9 +159,9 @@ class StreamSink:
         """See Sink."""
         raw = await self._redis.run(WHERE, (self._keys.positions,), (origin,))
         self._known = raw or b""
-        return _position(raw) if raw else None
+        return _position(raw) if raw else START  # what an emptied Redis had is sent again, as far as possible
 
-    async def send(self, parcel: Parcel) -> None:
+    async def send(self, parcel: Parcel) -> Mapping[str, int]:
         """See Sink."""
         end = f"{parcel.end.segment} {parcel.end.number}".encode()
         at = self._keys
@@ -176,6 +176,7 @@ class StreamSink:
             size = f"{int(answer[1])} of {self._most} bytes wait to be read"
             raise StateUnavailable(f"the stream {self._keys.stream} is full: {size}")
         self._known = end
+        return {}
 
     async def close(self) -> None:
         """See Sink."""

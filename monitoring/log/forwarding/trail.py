@@ -13,17 +13,16 @@ import secrets
 import sqlite3
 import threading
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import closing, suppress
 from pathlib import Path
 
 from domain.errors import StateUnavailable
 from monitoring.log import segments
-from monitoring.log.forwarding.parcel import START, Parcel, Position
+from monitoring.log.forwarding.parcel import START, UNKNOWN, Parcel, Position
 from monitoring.log.segments import SQLITE, named
 
 ORIGIN = "origin"
-UNKNOWN = "unknown"
-"""The endpoint of records that cannot be read."""
 MOST_RECORDS = 2000
 MOST_BYTES = 1024 * 1024
 """Of one parcel, roughly."""
@@ -63,7 +62,7 @@ class Trail:
                 if not (damaged and later):
                     raise StateUnavailable(f"the prediction log cannot be read on: {error}") from error
                 parcel = None  # what cannot be read keeps nobody from the next segment
-                self.lost[UNKNOWN] += 1
+                self.leave_out({UNKNOWN: 1})
             if parcel is not None or not later:
                 return parcel
             with self._lock:
@@ -85,16 +84,28 @@ class Trail:
                 self.position = position
 
     def resume(self, known: Position | None) -> None:
-        """Go on where the sink says it is; a sink that knows nothing is where it was last time.
+        """Go on where the sink says it is; a sink that cannot be asked is where it was last time.
 
         A sink that was put back (a failover that lost its latest writes) is sent what it lost, as far as that
-        is still in SQLite.
+        is still in SQLite. A place that this log has not come to says that the folder was put back, or is a
+        copy of another one's: what stands in it now would bear names that the sink knows as others'. So it
+        gets a name of its own, and is sent from its beginning. Raises StateUnavailable.
         """
-        if known is None:
-            return
+        try:
+            is_strange = self._is_strange(self.position if known is None else known)
+            with self._lock:
+                if is_strange:
+                    self.origin = _named_anew(self._folder)
+                    self.position = Position(self._oldest(), 0)
+                elif known is not None:
+                    self.position = max(known, Position(self._oldest(), 0))
+        except (OSError, sqlite3.Error) as error:
+            raise StateUnavailable(f"the prediction log cannot be read on: {error}") from error
+
+    def leave_out(self, records: Mapping[str, int]) -> None:
+        """Count records, by endpoint, that the sink cannot take."""
         with self._lock:
-            if known.segment >= self._oldest() or known > self.position:
-                self.position = known
+            self.lost.update(records)
 
     @property
     def held(self) -> int:
@@ -127,6 +138,12 @@ class Trail:
 
     def _oldest(self) -> int:
         return min(self._numbers(), default=START.segment)
+
+    def _is_strange(self, place: Position) -> bool:
+        newest = max(self._numbers(), default=0)
+        if not newest or place.segment < newest:
+            return False
+        return place.segment > newest or place.number > self._last(newest)
 
     def _read_on(self) -> Parcel | None:
         segment, after = self.position
@@ -173,6 +190,11 @@ def _origin(folder: Path) -> str:
     with suppress(FileNotFoundError):
         if found := path.read_text().strip():
             return found
+    return _named_anew(folder)
+
+
+def _named_anew(folder: Path) -> str:
+    path = folder / ORIGIN
     made = secrets.token_hex(8)
     draft = path.with_suffix(".draft")
     draft.write_text(made)

@@ -11,6 +11,7 @@ from hashlib import sha256
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import httpx
 import pytest
 from joserfc.errors import SecurityWarning
 from joserfc.jwk import OctKey, RSAKey
@@ -303,3 +304,27 @@ def test_a_log_in_is_bound_to_its_browser_by_pkce_and_nonce() -> None:
         await issuer.close()
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("odd", [{"kty": []}, {"kty": {}}, {"kty": "RSA", "n": 5, "e": "AQAB"}, {"use": []}])
+def test_a_key_that_is_none_takes_no_other_away(odd: object) -> None:
+    fake = FakeIssuer()
+    fake.keys = [odd, rsa_key()]
+    assert _who(signed(), fake).name == "ada"
+
+
+def test_an_issuer_that_answers_nonsense_is_one_that_is_out_of_reach() -> None:
+    for content in (b"[" * 500_000, b'{"keys": ' + b"[" * 500_000, b"null"):
+        fake = FakeIssuer()
+        answered = httpx.Response(200, content=content)
+        issuer = Issuer(SETTINGS, "", Time().clock, httpx.MockTransport(lambda request, a=answered: a))
+        with pytest.raises(StateUnavailable):
+            asyncio.run(issuer.bearer(signed()))
+    fake.document["jwks_uri"] = f"{URL}/{'x' * 70_000}"  # more than httpx calls a URL
+    with pytest.raises(StateUnavailable):
+        _who(signed(), fake)
+
+
+@pytest.mark.parametrize("held", [5, True, None, {"none": 1}, [5, None, []]])
+def test_a_claim_that_holds_no_values_gives_no_role(held: object) -> None:
+    assert _who(signed(groups=held)).grants.highest is Role.NOBODY

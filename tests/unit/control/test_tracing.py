@@ -11,6 +11,7 @@ from typing import Any
 
 from control import tracing
 from control.tracing import Tracer
+from domain.observation import Observation, Outcome
 from monitoring.log.wire import Context, Entry, Section
 from settings.schema import CompareSettings
 from settings.sinks import TracingSettings
@@ -111,3 +112,23 @@ def test_what_finds_no_room_is_counted_and_nobody_waits() -> None:
     exporter.may.set()
     tracer.close(20.0)
     assert tracer.counts()["sent"] == 2 * (tracing.AT_ONCE + tracing.MOST_WAITING)
+
+
+def test_requests_wait_without_their_bodies() -> None:
+    exporter = Exporter()
+    exporter.may.clear()
+    tracer = Tracer(SETTINGS, exporter)
+    other = Observation("rain-2", Outcome.ANSWERED, 200, 0.5, b"x" * 1000)
+    given = section(1)
+    long = given.entries[0]._replace(request=b"x" * 1000, answer=b"x" * 1000, mirrored=other)
+    try:
+        for _ in range(2):  # the first may be under way
+            tracer.offer(Section(given.context, [long] * 300))
+        waiting = [entry for _, entry in tracer._waiting]
+        assert waiting
+        assert all(one.request is None and one.answer is None for one in waiting)
+        assert all(one.mirrored is not None and one.mirrored.body == b"" for one in waiting)
+    finally:
+        exporter.may.set()
+        tracer.close(20)
+    assert tracer.counts() == {"sent": 1800}

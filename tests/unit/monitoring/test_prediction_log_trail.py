@@ -8,8 +8,8 @@ import pytest
 
 from domain.errors import StateUnavailable
 from monitoring.log.forwarding import trail as trails
-from monitoring.log.forwarding.parcel import Position
-from monitoring.log.forwarding.trail import UNKNOWN, Trail
+from monitoring.log.forwarding.parcel import UNKNOWN, Position
+from monitoring.log.forwarding.trail import Trail
 from monitoring.log.segments import SQLITE, named
 from monitoring.log.writer import Bounds, Delivery, LogWriter
 from tests.support.records import record
@@ -112,7 +112,7 @@ def test_what_is_pruned_before_a_sink_had_it_is_counted_and_passed_over(tmp_path
         (None, Position(2, 1)),  # it knows nothing: where it was last time
         (Position(2, 2), Position(2, 2)),  # an answer was lost
         (Position(1, 3), Position(1, 3)),  # it lost what it had
-        (Position(9, 9), Position(9, 9)),  # the note was lost
+        (Position(2, 5), Position(2, 5)),  # the note was lost
     ],
 )
 def test_a_sink_that_says_where_it_is_is_believed(
@@ -129,7 +129,7 @@ def test_a_sink_that_says_where_it_is_is_believed(
     log.writer.close()
 
 
-def test_a_sink_that_lost_more_than_is_left_in_sqlite_goes_on(tmp_path: Path) -> None:
+def test_a_sink_that_lost_more_than_is_left_in_sqlite_is_sent_what_is_left(tmp_path: Path) -> None:
     log = Log(tmp_path)
     log.keep(1)
     log.next_segment()
@@ -138,7 +138,25 @@ def test_a_sink_that_lost_more_than_is_left_in_sqlite_goes_on(tmp_path: Path) ->
     _all(trail)
     named(tmp_path, 1, SQLITE).unlink()
     trail.resume(Position(1, 0))
-    assert trail.position == Position(2, 1)
+    assert _all(trail) == [Position(2, 1)]
+    log.writer.close()
+
+
+@pytest.mark.parametrize("known", [None, Position(9, 9), Position(2, 6)])
+def test_a_folder_that_was_put_back_gets_another_name_and_is_sent_as_a_whole(
+    tmp_path: Path, known: Position | None
+) -> None:
+    log = Log(tmp_path)
+    log.keep(1)
+    log.next_segment()
+    log.keep(5)
+    trail = Trail(tmp_path, "redis")
+    before = trail.origin
+    trail.reached(Position(3, 1))  # as a backup from before that has not come to it
+    trail.resume(known)
+    assert trail.origin != before
+    assert Trail(tmp_path, "kafka").origin == trail.origin
+    assert _all(trail) == [Position(1, 1), *(Position(2, number) for number in range(1, 6))]
     log.writer.close()
 
 

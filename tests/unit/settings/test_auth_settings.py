@@ -45,8 +45,20 @@ def test_elsewhere_tokens_do_not_travel_in_the_clear() -> None:
     ((path, allowed),) = _refused(admin="0.0.0.0:8081", auth=auth)
     assert (path, "admin_tls" in allowed) == ("admin", True)
     assert not _refused(admin="127.0.0.1:8081", auth=auth)
+    ((path, _),) = _refused(admin="0.0.0.0:8081", auth={**auth, "url": "http://127.0.0.1:8081"})
+    assert path == "admin"
     assert not _refused(admin="0.0.0.0:8081", auth={**auth, "url": "https://gate.example"})
     assert not _refused(admin="0.0.0.0:8081", auth=auth, admin_tls={"certificate": "a", "key": "b"})
+
+
+def test_the_address_of_the_console_is_written_as_browsers_write_it() -> None:
+    for given, kept in (
+        ("https://Gate.example:443/", "https://gate.example"),
+        ("http://[::1]:80", "http://[::1]"),
+        ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+        ("https://gate.example:80", "https://gate.example:80"),
+    ):
+        assert parse(_document(auth={"url": given})).auth.url == kept
 
 
 def test_an_issuer_is_read_with_its_rules() -> None:

@@ -83,7 +83,9 @@ def test_what_is_no_token_is_refused_by_its_key_and_not_quoted(key: str, value: 
     assert "canary" not in str(refused.value)
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"{", b'{"version": 2}', b'{"version": 1}', b"\xff"])
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"{", b'{"version": 2}', b'{"version": 1}', b"\xff", b"[" * 100_000]
+)
 def test_what_is_no_tokens_file_is_refused(content: bytes) -> None:
     with pytest.raises(ConfigError, match=r"tokens\.json"):
         decode(content, "tokens.json")

@@ -59,9 +59,14 @@ function why(endpoint) {
       { class: "small" },
       element("a", { href: address("endpoints", endpoint.endpoint) }, "Look at it and re-arm"), " · ",
       element("a", { href: address("endpoints", endpoint.endpoint, "diagnosis") }, "What changed?"), " · ",
-      element("a", { href: address("time", { at: kills[0]?.at, endpoint: endpoint.endpoint }) }, "What was live then?"),
+      element("a", { href: address("time", { at: before(kills[0]), endpoint: endpoint.endpoint }) }, "What was live before?"),
     ),
   ];
+}
+
+/** An instant just before a kill, when whoever was affected still was. @param {any} kill */
+function before(kill) {
+  return kill ? new Date(Date.parse(kill.at) - 100).toISOString() : null;
 }
 
 /** Thousands apart, as everywhere here. @param {string} text */

@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_FIRST, _END = datetime(2, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
+"""A year inside what a `datetime` can hold: what lies near a time, and the time in UTC, are times as well."""
 
 ALLOWED = "write a time as ISO 8601 with its offset, such as 2026-03-01T14:30:00+01:00 or …Z"
 
@@ -27,10 +29,9 @@ def parse(text: str) -> int:
         raise ValueError(f"{text!r} is no time; {ALLOWED}") from error
     if found.tzinfo is None:
         raise ValueError(f"{text!r} has no offset, so it could be many instants; {ALLOWED}")
-    try:
-        return (found - _EPOCH) // _MICROSECOND
-    except OverflowError as error:
-        raise ValueError(f"{text!r} is out of range; {ALLOWED}") from error
+    if not _FIRST <= found < _END:
+        raise ValueError(f"{text!r} is out of range; {ALLOWED}, of the years 2 to 9998")
+    return (found - _EPOCH) // _MICROSECOND
 
 
 def iso(at: int) -> str:

@@ -1,1 +1,1 @@
-"""Human faces: the pointsman command line (and, later, the web console)."""
+"""Human faces: the `pointsman` command line, and in `web` the pages of the console."""

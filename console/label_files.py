@@ -83,6 +83,8 @@ def _body(found: Mapping[str, object], columns: Columns) -> dict[str, object]:
             f"{columns.request_id}: {_shown(request)} is no request id; give a text of 1 to {LONGEST_ID} "
             "characters, the answer's x-request-id"
         )
+    if _halved(request):
+        raise ValueError(f"{columns.request_id}: {request!a:.60} is no Unicode: half of a pair stands alone")
     label = found.get(columns.label)
     if isinstance(label, list):
         if not 1 <= len(label) <= MOST_ROWS:
@@ -104,11 +106,15 @@ def _label(label: object, column: str) -> object:
         raise ValueError(f"{column}: {_shown(label)} is no label; give a class, a number, or a list of these")
     if isinstance(label, int) and label.bit_length() > LARGEST_BITS:
         raise ValueError(f"{column}: an integer of {label.bit_length()} bits; give {LARGEST_BITS} at most")
-    if isinstance(label, str) and any("\ud800" <= one <= "\udfff" for one in label):
+    if isinstance(label, str) and _halved(label):
         raise ValueError(f"{column}: {label!a:.60} is no Unicode: half of a pair stands alone")
     if isinstance(label, str) and len(label) > LONGEST_LABEL:
         raise ValueError(f"{column}: a text of {len(label)} characters; give {LONGEST_LABEL} at most")
     return label
+
+
+def _halved(text: str) -> bool:
+    return not text.isascii() and any("\ud800" <= one <= "\udfff" for one in text)
 
 
 def _moment(at: object, column: str) -> str:

@@ -109,7 +109,7 @@ def try_receiver(
     if as_json:
         main._print_json(answer)
     elif found.delivered:
-        main._show(Text(outcome(found)))
+        main._show(Text(visible(outcome(found))))
     else:
         main._complain(outcome(found))
     if not found.delivered:

@@ -129,8 +129,8 @@ def _guard(guard: GuardView) -> Text:
     return Text.assemble(
         _cell(f"{guard.guard} (warns only)" if guard.soft else guard.guard, "bold"), "  ",
         _verdict(guard.verdict),
-        _cell(f"\n  {_bounded(guard)}, limit {number(guard.limit)}"),
-        _cell(f"\n  evidence {number(guard.evidence)} of {number(guard.threshold)}"),
+        "\n  ", _cell(f"{_bounded(guard)}, limit {number(guard.limit)}"),
+        "\n  ", _cell(f"evidence {number(guard.evidence)} of {number(guard.threshold)}"),
         _cell(f", {number(guard.count)} votes, needs {_needed(guard)}"),
         overflow="fold",
     )  # fmt: skip

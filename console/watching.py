@@ -305,7 +305,7 @@ def run(
     `draw` raises msgspec.ValidationError for an answer that it cannot read.
     """
     console = Console(file=sys.stdout, highlight=False)
-    with leaving_clean(), connect(PATIENCE) as client, Waker(lambda: connect(PATIENCE)) as waker:
+    with connect(PATIENCE) as client, Waker(lambda: connect(PATIENCE)) as waker:
 
         def look() -> object:
             answer = question(client)

@@ -36,7 +36,7 @@ class Admission:
         self._app = app
         self._access = access
         self._local = local
-        self._own = urlsplit(access.url or "").netloc
+        self._own = urlsplit(access.url).netloc if access.url else None  # "" would be an empty Host's
         self._scheme = "http" if access.certificate is None else "https"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

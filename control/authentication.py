@@ -50,7 +50,7 @@ SCRAPER = Identity("anonymous", "", Grants.everywhere(Role.VIEWER), known=False)
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 
-_KILL = re.compile(r"/api/v1/endpoints/[^/]+/kill")
+_TAKES_OUT = re.compile(r"/api/v1/(endpoints/[^/]+/kill|releases/[^/]+/abort)")
 
 log = logging.getLogger("pointsman.access")
 
@@ -186,12 +186,12 @@ class Authentication:
         if who.session and not _from_our_pages(scope):
             detail = "a session changes something for the console's own pages only: others show a token"
             return 403, detail, {}
-        if _KILL.fullmatch(scope["path"]) or scope["path"] == LOGOUT:
+        if _TAKES_OUT.fullmatch(scope["path"]) or scope["path"] == LOGOUT:
             return None
         gate = self._gatehouse
         wait = gate.mutations.take(f"{who.authentication} {who.name}", gate.clock.monotonic())
         if wait:
-            detail = f"{MUTATIONS} changes a minute are the most; a kill is always taken"
+            detail = f"{MUTATIONS} changes a minute are the most; a kill and the end of a release are always taken"
             return 429, detail, {"retry-after": str(int(wait) + 1)}
         return None
 

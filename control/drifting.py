@@ -65,11 +65,12 @@ T = TypeVar("T")
 
 
 class _Reading(NamedTuple):
-    """A file that is read, or was: what it was then, and when that began (monotonic)."""
+    """A file that is read, or was: what it was then, when that began (monotonic), why it failed before."""
 
     stamp: object
     task: asyncio.Task[Any]
     began: float
+    failure: BaseException | None
 
 
 class _Beaten(Exception):  # noqa: N818 - no mistake
@@ -157,7 +158,11 @@ class DriftDesk:
         async with self._turn:
             self._follow()
             for drawn in await self._predictions.drawn():
-                await self._take(drawn)
+                try:
+                    await self._take(drawn)
+                except Exception:
+                    # A mistake of ours with one endpoint must not end the drift of all.
+                    log.exception("requests not counted: %s", drawn.endpoint)
             if self._is_due("keep", KEEP):
                 for name, one in tuple(self._endpoints.items()):
                     await self._try_to_settle(name, one)
@@ -285,6 +290,9 @@ class DriftDesk:
             if one.problem != str(error):
                 note(log, logging.WARNING, "no drift reference", endpoint=name, reason=str(error))
             one.problem = str(error)
+        except Exception as error:
+            log.exception("no drift reference: %s", name)
+            one.problem = f"{type(error).__name__}: {error}"
         else:
             one.problem = None
 
@@ -332,21 +340,26 @@ class DriftDesk:
     def _aside(self, name: str, step: str, stamp: object, work: Callable[[], T]) -> T | None:
         """What `work` answers, in a thread that nothing waits for; None while it is at it.
 
-        What it raises is raised, and after RETRY it is tried again.
+        What it raises is raised from then on, while it is tried again every RETRY.
         """
         reading = self._readings.get((name, step))
-        if reading is not None and not reading.task.done():
-            return None  # be it of an earlier stamp: a thread cannot be stopped
+        failure = reading.failure if reading is not None and reading.stamp == stamp else None
         now = self._clock.monotonic()
-        if reading is not None and reading.stamp == stamp:
-            error = reading.task.exception()
-            if error is None:
+        if reading is not None and reading.task.done() and reading.stamp == stamp:
+            failure = reading.task.exception()
+            if failure is None:
                 found: T = reading.task.result()
                 return found
-            if now - reading.began < RETRY:
-                raise error
-        task = asyncio.get_running_loop().create_task(self._one_by_one(work), name=f"drift {step} of {name}")
-        self._readings[name, step] = _Reading(stamp, task, now)
+        # One that is at it is waited for, be it of an earlier stamp: a thread cannot be stopped.
+        if reading is None or (
+            reading.task.done() and (reading.stamp != stamp or now - reading.began >= RETRY)
+        ):
+            task = asyncio.get_running_loop().create_task(
+                self._one_by_one(work), name=f"drift {step} of {name}"
+            )
+            self._readings[name, step] = _Reading(stamp, task, now, failure)
+        if failure is not None:
+            raise failure
         return None
 
     async def _one_by_one(self, work: Callable[[], T]) -> T:

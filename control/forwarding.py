@@ -58,9 +58,10 @@ class Forwarder:
                 await asyncio.sleep(IDLE)
                 continue
             try:
-                if not known:
-                    trail.resume(await self._sink.position(trail.origin))
-                    known = True
+                while not known:
+                    origin = trail.origin
+                    await asyncio.to_thread(trail.resume, await self._sink.position(origin))
+                    known = trail.origin == origin  # or it has another name now
                 more = await self._send(trail)
             except StateUnavailable as error:
                 known = False

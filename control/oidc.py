@@ -125,6 +125,8 @@ class Issuer:
 
     def _person(self, claims: Mapping[str, Any]) -> Identity:
         """Who the claims speak of, and what their values give. Raises Unauthenticated."""
+        if self.settings.name_claim == "email" and claims.get("email_verified") in (False, "false"):
+            raise Unauthenticated("the issuer has not verified this email: it may be anybody's")
         named = _at(claims, self.settings.name_claim)
         try:
             name = holder(named if isinstance(named, str) else "", self.settings.name_claim)

@@ -43,6 +43,9 @@ def drift(section: Section, guard: DriftGuard | None, log: EndpointLog) -> Drift
         unseen = "drift is seen in the prediction log, and log.records is off; leave one of them out"
         section.refuse("drift", section.given("drift"), unseen)
     if guard is not None and learned and log.share and found.learn < (least := least_learned(guard.shift)):
+        said = guard.reference is None and guard.learn < least and not given.holds("learn")  # by the guard
+        if said:
+            return found
         if given.holds("learn") or least > MOST_LEARNED:
             off = f"{300 / math.sqrt(found.learn):.2g}%"
             way_out = f"learn from {least}" if least <= MOST_LEARNED else "give a reference file"

@@ -20,10 +20,10 @@ from control.panel import Panel
 from control.roles import Role, needs
 from domain.errors import StateUnavailable
 
-After = Annotated[int, Query(ge=0)]
+After = Annotated[int, Query(ge=0, le=2**53)]
 Limit = Annotated[int, Query(ge=1, le=1000)]
-Sequence = Annotated[int, Path(ge=1)]
-Size = Annotated[int | None, Query(ge=1)]
+Sequence = Annotated[int, Path(ge=1, le=2**53)]
+Size = Annotated[int | None, Query(ge=1, le=2**53)]
 Name = Annotated[str, Path(max_length=200)]
 
 Page = list[tuple[int, bytes | None, bytes]]

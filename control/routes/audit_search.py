@@ -18,7 +18,7 @@ from control.roles import Role, needs
 from domain.errors import ConfigError
 
 Text = Annotated[str, Query(max_length=200)]
-Before = Annotated[int | None, Query(ge=1)]
+Before = Annotated[int | None, Query(ge=1, le=2**53)]
 Limit = Annotated[int, Query(ge=1, le=200)]
 
 

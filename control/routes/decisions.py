@@ -31,7 +31,7 @@ def routes(panel: Panel) -> APIRouter:
         except (UnknownDecision, Forbidden):
             if who.permits(Role.VIEWER):
                 raise
-            # Why there is none names every endpoint; and that there is one elsewhere is nobody else's business.
+            # Why there is none names every endpoint; that there is one elsewhere is nobody else's business.
             detail = f"there is no record of {request_id!r} on an endpoint that {who.name} may look at"
             raise UnknownDecision(detail) from None
         return json(found)

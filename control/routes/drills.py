@@ -48,7 +48,7 @@ def routes(panel: Panel) -> APIRouter:
             }
         )
 
-    @router.post("", dependencies=[needs(Role.RELEASE, by=BODY)])
+    @router.post("", status_code=201, dependencies=[needs(Role.RELEASE, by=BODY)])
     async def start(request: DrillRequest, asked: Request) -> Response:
         """Begin a drill: its state is `faulty` until the fault has tripped the switch."""
         who = somebody(asked, request.claimed_name)

@@ -6,7 +6,15 @@ import math
 from typing import Annotated
 
 from fastapi import APIRouter
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+)
 from starlette.responses import Response
 
 from control.answers import json
@@ -21,6 +29,11 @@ LARGEST_BITS = 1000
 """Of an integer: beyond that it is no number of the database's, nor of anybody's."""
 
 _ALLOWED = "give a class by its name or its index, or a number; for a batch a list of these, one for each row"
+
+_ROW = {"anyOf": [{"type": "number"}, {"type": "boolean"}, {"type": "string", "maxLength": LONGEST}]}
+_DESCRIBED = {
+    "anyOf": [*_ROW["anyOf"], {"type": "array", "items": _ROW, "minItems": 1, "maxItems": MOST_ROWS}]
+}
 
 
 def _truth(label: object) -> object:
@@ -61,7 +74,7 @@ class Label(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     request_id: Annotated[str, StringConstraints(min_length=1, max_length=200)]
-    label: Annotated[object, AfterValidator(_truth)]
+    label: Annotated[object, AfterValidator(_truth), WithJsonSchema(_DESCRIBED)]
     at: Annotated[AwareDatetime | None, Field(strict=False)] = None
 
 

@@ -67,7 +67,7 @@ def routes(panel: Panel) -> APIRouter:
         found = [one for one in await desk.listed(endpoint) if may(Role.VIEWER, one.endpoint)]
         return json({"releases": [await shown(panel, one) for one in found]})
 
-    @router.post("", dependencies=[needs(Role.RELEASE, by=BODY)])
+    @router.post("", status_code=201, dependencies=[needs(Role.RELEASE, by=BODY)])
     async def start(request: StartRequest, asked: Request) -> Response:
         """Start a release; its gates are executed next."""
         who = somebody(asked, request.claimed_name)

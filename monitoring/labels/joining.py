@@ -239,7 +239,7 @@ class _Part:
         unfit = fitting if isinstance(fitting, str) else None
         if not isinstance(fitting, str):
             self.joined[endpoint] += 1
-            # One that names its endpoint was held against the remembered pair when it came, and was heard then.
+            # One that names its endpoint was held against the remembered pair, and was heard when it came.
             if fresh and label.endpoint == ANY:
                 self._testify(label, match, kind, fitting)
         else:

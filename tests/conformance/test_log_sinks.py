@@ -131,6 +131,11 @@ def _keep(writer: LogWriter, session: str, first: int, count: int) -> list[str]:
     return [one.request_id for one in made]
 
 
+def _empty(folder: Path) -> None:
+    for path in folder.glob("predictions-*"):
+        path.unlink()
+
+
 def test_what_is_on_disk_arrives_once_and_in_order(rigged: str, tmp_path: Path) -> None:
     async def scenario(rig: Rig) -> None:
         writer = LogWriter(tmp_path, BOUNDS, 1000.0)
@@ -207,5 +212,28 @@ def test_a_lost_note_of_the_place_makes_no_new_name_for_any_record(rigged: str, 
             await eventually(lambda: trail.behind() == 0, "it is sent again, or known to be there")
         writer.close()
         assert len(set(await rig.read(21))) == 21
+
+    _run(rigged, scenario)
+
+
+def test_what_stands_in_a_folder_that_was_put_back_is_sent_by_names_of_its_own(
+    rigged: str, tmp_path: Path
+) -> None:
+    async def scenario(rig: Rig) -> None:
+        writer = LogWriter(tmp_path, BOUNDS, 1000.0)
+        ids = _keep(writer, "s", 0, 20)
+        async with _sending(rig, tmp_path) as (_, trail):
+            await eventually(lambda: trail.behind() == 0, "it is sent")
+        writer.close()
+        _empty(tmp_path)
+        writer = LogWriter(tmp_path, BOUNDS, 1000.0)
+        ids += _keep(writer, "t", 20, 5)
+        async with _sending(rig, tmp_path) as (one, _):
+            await eventually(lambda: one.status().sent == 5, "what is there now is sent")
+            assert one.status().failure == ""
+        writer.close()
+        found = await rig.read(25)
+        assert [request for _, request in found] == ids
+        assert len({name for name, _ in found}) == 25
 
     _run(rigged, scenario)

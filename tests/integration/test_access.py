@@ -228,6 +228,8 @@ def test_changes_are_limited_and_a_kill_never_is(tmp_path: Path) -> None:
             assert statuses == [422] * 60 + [429] * 2
             for _ in range(3):
                 assert (await post(KILL, json={"reason": "x"}, headers=admin)).status_code == 200
+            unknown = await post("/api/v1/releases/none/abort", json={"reason": "x"}, headers=admin)
+            assert unknown.status_code == 404
             assert (await post("/api/v1/notifications/test", json={}, headers=other)).status_code == 422
 
     asyncio.run(scenario())

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import threading
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
+from control import drift_sources
 from control.clock import Clock
+from control.drift_endpoint import DriftOf, Kept
 from control.drifting import DriftDesk
 from domain.errors import StateUnavailable
 from monitoring.drift.drawing import Drawn, Seen
@@ -81,6 +85,19 @@ async def looked(one: Here, time: Time, drawing: Drawing, rows: Sequence[Seen] =
         drawing.put(rows)
     time.later(61.0)
     await one.control.drift.look()
+
+
+async def settled(
+    one: Here, time: Time, drawing: Drawing, fine: Callable[[dict[str, Any]], object]
+) -> dict[str, Any]:
+    """Look until what is shown is `fine`: files are read beside it."""
+    for _ in range(500):
+        await looked(one, time, drawing)
+        view = await shown(one)
+        if fine(view):
+            return view
+        await asyncio.sleep(0.01)
+    raise AssertionError(view)
 
 
 def played(
@@ -259,7 +276,7 @@ def test_a_file_of_training_data_is_the_reference_once_requests_say_which_column
         await looked(one, time, drawing, requests(50, time.wall, 2))
         assert (await shown(one))["condition"] == "learning"
         await looked(one, time, drawing, requests(100, time.wall, 3))
-        view = await shown(one)
+        view = await settled(one, time, drawing, lambda view: view["condition"] == "watching")
         assert view["reference"]["origin"] == f"file {training}"
         await looked(one, time, drawing, requests(200, time.wall, 4))
         view = await shown(one)
@@ -267,13 +284,68 @@ def test_a_file_of_training_data_is_the_reference_once_requests_say_which_column
         refused = await one.client.post("/api/v1/endpoints/rain/drift/relearn", json={"reason": "no"})
         assert (refused.status_code, "not learned" in refused.text) == (422, True)
         training.write_text("other\n1\n")
-        await looked(one, time, drawing)
-        view = await shown(one)
+        view = await settled(one, time, drawing, lambda view: view["problem"])
         assert "none of its columns (other)" in view["problem"]
         assert view["condition"] == "watching", "the last good one stays"
         training.unlink()
-        await looked(one, time, drawing)
-        assert "there is no file" in (await shown(one))["problem"]
+        await settled(one, time, drawing, lambda view: "there is no file" in (view["problem"] or ""))
 
     drift = {"reference": str(training)}
     played(tmp_path, time, scenario, **{**DRIFTING, "drift": drift})
+
+
+def test_a_file_that_takes_long_to_read_holds_nothing_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    time = Time()
+    training = tmp_path / "training.csv"
+    training.write_text("age\n" + "\n".join(str(20 + age % 40) for age in range(600)))
+    going, may_go = threading.Event(), threading.Event()
+    read = drift_sources.read
+
+    def slowly(source: drift_sources.Source) -> drift_sources.Found:
+        going.set()
+        may_go.wait(30.0)
+        return read(source)
+
+    monkeypatch.setattr(drift_sources, "read", slowly)
+
+    async def scenario(one: Here, drawing: Drawing) -> None:
+        try:
+            await looked(one, time, drawing, requests(150, time.wall, 1))
+            await settled(one, time, drawing, lambda view: going.is_set())
+            await looked(one, time, drawing, requests(150, time.wall, 2))
+            view = await shown(one)
+            assert (view["condition"], view["problem"]) == ("learning", None)
+            assert view["learning"]["requests"] == 300
+        finally:
+            may_go.set()
+        await settled(one, time, drawing, lambda view: view["condition"] == "watching")
+
+    played(tmp_path, time, scenario, **{**DRIFTING, "drift": {"reference": str(training)}})
+
+
+def test_an_alarm_outlives_a_restart_and_a_reload_before_its_profile_is_found_again(tmp_path: Path) -> None:
+    time = Time()
+
+    async def drifted(one: Here, drawing: Drawing) -> None:
+        await looked(one, time, drawing, requests(500, time.wall, 1))
+        await looked(one, time, drawing, requests(500, time.wall, 3, moved=15.0))
+        assert (await shown(one))["alarm"]["verdict"] == "fail"
+
+    played(tmp_path, time, drifted, **DRIFTING)
+
+    async def again(one: Here, drawing: Drawing) -> None:
+        (of,) = one.control.drift.endpoints.values()
+        of.adopted, of.watch = None, None
+        of.restored = one.control.drift._endpoints["rain"].restored or kept(one)
+        assert of.restored is not None
+        assert of.keep().watch is not None, "kept again as it was"
+        other = DriftOf(of.settings)
+        other.succeed(of)
+        assert other.restored is of.restored
+
+    def kept(one: Here) -> Kept:
+        return msgspec.msgpack.decode(one.control.drift._kept_states["drift:rain"], type=Kept)
+
+    played(tmp_path, time, again, **DRIFTING)

@@ -19,7 +19,7 @@ from killswitch.stores.redis_client import RedisClient
 from monitoring.log import columns
 from monitoring.log.forwarding import archive as archives
 from monitoring.log.forwarding.archive import ARCHIVED, Archive
-from monitoring.log.forwarding.parcel import Parcel, Position
+from monitoring.log.forwarding.parcel import START, Parcel, Position
 from monitoring.log.forwarding.stream import StreamReader, StreamSink, keys
 from monitoring.log.segments import encoded
 from settings.sharing import redis
@@ -325,6 +325,7 @@ def test_after_redis_has_lost_all_the_archive_goes_on(tmp_path: Path) -> None:
         with pytest.raises(StateUnavailable):
             await archive.step()
         await archive.open()
+        assert await stream.sink().position("one") == START  # so that its log is sent again
         sent = await fill(stream, 2, origin="two")
         await archive.step()
         assert numbers(url) == sorted([*sent, *range(1, 11)])

@@ -29,11 +29,12 @@ LONGEST = 50.0
 _SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A configuration whose admin port stays the same when the control process is started again."""
-    write(tmp_path, document(tmp_path) | {"admin": f"127.0.0.1:{free_port()}"})
-    return tmp_path
+    path = tmp_path_factory.mktemp("watch")
+    write(path, document(path) | {"admin": f"127.0.0.1:{free_port()}"})
+    return path
 
 
 class Terminal:
@@ -98,13 +99,21 @@ class Terminal:
         os.close(self._theirs)
 
 
-@pytest.fixture
-def control(folder: Path) -> Iterator[list[ControlProcess]]:
+@pytest.fixture(scope="module")
+def started(folder: Path) -> Iterator[list[ControlProcess]]:
     """The control processes that were started; the last one is ended."""
-    started = [ControlProcess(folder)]
-    yield started
-    if started[-1].process.poll() is None:
-        started[-1].terminate()
+    found: list[ControlProcess] = []
+    yield found
+    if found and found[-1].process.poll() is None:
+        found[-1].terminate()
+
+
+@pytest.fixture
+def control(folder: Path, started: list[ControlProcess]) -> list[ControlProcess]:
+    """The same; the last one runs."""
+    if not started or started[-1].process.poll() is not None:
+        started.append(ControlProcess(folder))
+    return started
 
 
 def admin(control: ControlProcess) -> str:
@@ -115,7 +124,7 @@ def admin(control: ControlProcess) -> str:
 def test_a_watch_shows_a_kill_survives_a_restart_and_leaves_the_terminal_as_it_was(
     folder: Path, control: list[ControlProcess]
 ) -> None:
-    url = admin(control[0])
+    url = admin(control[-1])
     terminal = Terminal("status", "--watch", "--admin", url)
     try:
         terminal.until("armed")
@@ -142,9 +151,9 @@ def test_a_watch_shows_a_kill_survives_a_restart_and_leaves_the_terminal_as_it_w
 def test_signals_end_a_watch_and_give_the_terminal_back(
     control: list[ControlProcess], number: signal.Signals, code: int
 ) -> None:
-    terminal = Terminal("status", "rain", "--watch", "--admin", admin(control[0]))
+    terminal = Terminal("status", "rain", "--watch", "--admin", admin(control[-1]))
     try:
-        terminal.until("armed")
+        terminal.until("rain-1")
         terminal.process.send_signal(number)
         assert terminal.left() == code
         assert "Traceback" not in terminal.shown
@@ -156,7 +165,7 @@ def test_signals_end_a_watch_and_give_the_terminal_back(
 @pytest.mark.timeout(240)
 def test_json_in_a_pipe_is_a_line_for_every_change(folder: Path, control: list[ControlProcess]) -> None:
     with subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, "status", "rain", "--watch", "--json", "--admin", admin(control[0])],
+        [sys.executable, "-c", PROGRAM, "status", "rain", "--watch", "--json", "--admin", admin(control[-1])],
         stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, cwd=ROOT, text=True,
     ) as process:  # fmt: skip
         assert process.stdout is not None

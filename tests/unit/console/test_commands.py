@@ -268,6 +268,32 @@ def test_a_rearm_clears_exactly_the_kills_it_showed(admin: Admin) -> None:
     assert admin.asked[-1][1] == {"reason": "fixed", "kills": ["k-1", "k-2"]}
 
 
+def test_kill_and_rearm_answer_machines_with_the_gateways_own_document(admin: Admin) -> None:
+    done = {"kill": "k-9", "generation": 18, "confirmed_ms": 2.5, "workers": 2, "durable": True}
+    admin.answer("POST /api/v1/endpoints/rain/kill", done)
+    admin.answer("POST /api/v1/endpoints/rain/rearm", {"cleared": ["k-1", "k-2"], "generation": 19})
+    killed = run("kill", "rain", "--reason", "x", "--json", "--admin", admin.url)
+    cleared = run("rearm", "rain", "--reason", "x", "--json", "--admin", admin.url)
+    assert json.loads(killed.stdout) == done
+    assert json.loads(cleared.stdout) == {"cleared": ["k-1", "k-2"], "generation": 19}
+    problem = {"title": "Conflict", "status": 409, "detail": "other kills are in force"}
+    admin.answer("POST /api/v1/endpoints/rain/rearm", problem, 409)
+    refused = run("rearm", "rain", "--reason", "x", "--json", "--admin", admin.url)
+    assert (refused.exit_code, json.loads(refused.stdout)) == (1, problem)
+
+
+@pytest.mark.parametrize("command", [("status",), ("status", "rain")])
+def test_sixty_columns_hold_every_name_and_number_whole(admin: Admin, command: tuple[str, ...]) -> None:
+    shown = run(*command, "--admin", admin.url, COLUMNS="60").stdout
+    assert max(len(line.rstrip()) for line in shown.splitlines()) <= 60
+    assert "rain-1" in shown
+    assert "canary (2 of 2), weight 25 %" in shown
+    if command == ("status", "rain"):
+        assert "0.23 (0.18 to 0.29), limit 0.01" in shown
+        assert "\n  evidence 40 000 of 5 000, 130 votes" in shown
+    assert "\x1b[2J" not in shown
+
+
 def test_a_rearm_needs_nothing_of_the_answer_but_the_switch(admin: Admin) -> None:
     admin.answer("GET /api/v1/endpoints/rain", {"switch": RAIN["switch"], "guards": "of a later version"})
     admin.answer("POST /api/v1/endpoints/rain/rearm", {"cleared": ["k-1", "k-2"]})
@@ -388,6 +414,18 @@ def test_check_prints_the_digest_of_a_valid_file(tmp_path: Path) -> None:
     assert "is valid" in result.stdout
     assert "rain-2" in result.stdout
     assert any(len(word) == 64 for word in result.stdout.split())
+
+
+def test_check_tells_machines_the_digest_or_every_problem(tmp_path: Path) -> None:
+    path = tmp_path / "pointsman.yaml"
+    path.write_text(VALID)
+    good = run("check", "-c", str(path), "--json")
+    told = json.loads(good.stdout)
+    assert (good.exit_code, told["valid"], told["problems"], len(told["digest"])) == (0, True, [], 64)
+    path.write_text(VALID.replace("protocol: v2", "protocol: v3\n    timeoot: 2s"))
+    bad = run("check", "-c", str(path), "--json")
+    told = json.loads(bad.stdout)
+    assert (bad.exit_code, told["valid"], told["digest"], len(told["problems"])) == (1, False, None, 2)
 
 
 def test_check_warns_about_keys_that_do_nothing(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import hmac
 import json
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -328,3 +329,13 @@ def test_an_issuer_that_answers_nonsense_is_one_that_is_out_of_reach() -> None:
 @pytest.mark.parametrize("held", [5, True, None, {"none": 1}, [5, None, []]])
 def test_a_claim_that_holds_no_values_gives_no_role(held: object) -> None:
     assert _who(signed(groups=held)).grants.highest is Role.NOBODY
+
+
+def test_an_email_that_nobody_has_verified_is_nobody_s_name() -> None:
+    settings = replace(SETTINGS, name_claim="email")
+    for verified in (True, None):
+        token = signed(email="ada@example.org", email_verified=verified)
+        assert _who(token, settings=settings).name == "ada@example.org"
+    for unverified in (False, "false"):
+        with pytest.raises(Unauthenticated, match="verified"):
+            _who(signed(email="ada@example.org", email_verified=unverified), settings=settings)

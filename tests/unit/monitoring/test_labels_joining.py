@@ -284,3 +284,68 @@ def test_numbers_have_errors_and_a_batch_counts_row_by_row(tmp_path: Path) -> No
         "labels": 2, "mae": 1.0, "rmse": pytest.approx(2**0.5), "bias": -1.0,
     }  # fmt: skip
     assert told(tmp_path, "rain-2")["labels"] == 3
+
+
+def answered(number: int) -> PredictionRecord:
+    return record(
+        number, version="rain-1", predictions=("rain",), confidence=0.8, cohorts=("NZ", "40"),
+        mirrored=Mirrored("rain-2", 200, 0.1, ("dry",), 0.9),
+    )  # fmt: skip
+
+
+def test_labels_of_an_endpoint_that_is_not_configured_now_count_as_it_was(tmp_path: Path) -> None:
+    keep(tmp_path, [answered(number) for number in range(3)])
+    other = {"snow": RAIN}
+    _, first = come(tmp_path, entries([("id-0", "rain")]), other)
+    assert first.unfit == {"rain": 1}, "nobody has ever said what it predicts"
+    _, back = come(tmp_path, [], KINDS)
+    assert (back.joined, back.unfit) == ({"rain": 1}, {"rain": -1})
+    _, again = come(tmp_path, entries([("id-1", "rain")], 2), other)
+    assert (again.joined, again.unfit, again.evidence) == ({"rain": 1}, {}, 0)
+    assert told(tmp_path, "rain-1")["labels"] == 2
+    with opened(tmp_path) as store:
+        assert store.unfit() == []
+        assert store.counts()["rain"][:2] == (2, 0)
+
+
+def test_labels_that_did_not_fit_are_held_against_what_is_configured_since(tmp_path: Path) -> None:
+    keep(tmp_path, [answered(number) for number in range(3)])
+    wrong = {"rain": RAIN._replace(names=("sun", "fog"))}
+    _, first = come(tmp_path, entries([("id-0", "rain"), ("id-1", "snow")]), wrong)
+    assert first.unfit == {"rain": 2}
+    _, mended = come(tmp_path, [])
+    assert (mended.joined, mended.unfit) == ({"rain": 1}, {"rain": -1})
+    assert come(tmp_path, [])[1].joined == {}, "once"
+    assert told(tmp_path, "rain-1")["labels"] == 1
+
+
+def test_a_label_that_came_while_a_segment_could_not_be_read_finds_its_record_there_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(tmp_path, [answered(number) for number in range(3)])
+    come(tmp_path, entries([("id-0", "rain"), ("never", "rain")]))
+    come(tmp_path, [])  # all of it has been looked through for what waits
+    with monkeypatch.context() as patch:
+        patch.setattr(matching, "matches", _unreadable)
+        _, done = come(tmp_path, entries([("id-1", "rain")], 3))
+        assert done.unreadable == ["busy"]
+    assert come(tmp_path, [])[1].joined == {"rain": 1}
+
+
+def _unreadable(*_: object) -> Iterator[object]:
+    raise StateUnavailable("busy")
+
+
+def test_a_label_that_was_heard_when_it_came_is_no_evidence_from_the_log(tmp_path: Path) -> None:
+    """It names its endpoint: the pair was remembered, and it was heard though nothing could be written."""
+    keep(tmp_path, [answered(number) for number in range(3)])
+    (one,) = entries([("id-0", "rain")])
+    _, done = come(tmp_path, [one._replace(endpoint="rain")])
+    assert (done.joined, done.evidence) == ({"rain": 1}, 0)
+
+
+def test_a_label_that_cannot_be_read_is_unfit_and_stops_no_other(tmp_path: Path) -> None:
+    keep(tmp_path, [answered(number) for number in range(3)])
+    first, second = entries([("id-0", "rain"), ("id-1", "rain")])
+    _, done = come(tmp_path, [first._replace(label=b'"\\ud800"'), second])
+    assert (done.joined, done.unfit) == ({"rain": 1}, {"rain": 1})

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, text
 from domain.errors import StateUnavailable
 from domain.kill import Clearance, Kill
 from killswitch.stores.database import DatabaseStore
+from monitoring.labels import kept
 from storage import schema
 from storage.database import Database
 from storage.tables import METADATA
@@ -161,6 +162,33 @@ def test_a_step_back_and_forth_keeps_kills(database_url: str) -> None:
         database.close()
         assert found == (None if target == "base" else target)
         holds_all_but_generations(database_url)
+
+
+def test_a_step_back_keeps_the_label_that_holds_and_forth_again_goes_on_from_there(database_url: str) -> None:
+    def labels(database: Database) -> dict[str, object]:
+        found = database.read(lambda on: kept.of(on, ["r-1", "r-2"], "rain"))
+        return {request: one.label for request, one in found.items()}
+
+    database = Database.open(database_url)
+    some = [
+        ("r-1", "", "dry", 5.0),
+        ("r-1", "", "rain", 6.0),
+        ("r-1", "", "fog", 4.0),
+        ("r-2", "rain", 1, 5.0),
+    ]
+    for one in some:
+        database.write(lambda on, one=one: kept.keep(on, [kept.KeptLabel(*one)], 7.0))  # type: ignore[misc]
+    assert labels(database) == {"r-1": "rain", "r-2": 1}
+    database.write(lambda on: schema.downgrade(on, "0007"))
+    rows = database.read(lambda on: on.execute(text("SELECT request, at FROM labels ORDER BY request")).all())
+    assert [tuple(row) for row in rows] == [("r-1", 6.0), ("r-2", 5.0)]
+    database.close()
+    database = Database.open(database_url)
+    assert labels(database) == {"r-1": "rain", "r-2": 1}
+    assert [entry.number for entry in database.read(lambda on: kept.after(on, 0, 9))] == [1, 2]
+    database.write(lambda on: kept.keep(on, [kept.KeptLabel("r-1", "", "dry", 9.0)], 9.0))
+    assert labels(database) == {"r-1": "dry", "r-2": 1}
+    database.close()
 
 
 def holds_all_but_generations(url: str) -> None:

@@ -42,8 +42,8 @@ _MEMBERS = {
     "/healthz": "alive",
     "/readyz": "ready generation workers store flags config_digest degraded",
     "/api/v1/endpoints": "endpoints",
-    "/api/v1/endpoints/{endpoint}": "endpoint path protocol flag incumbent candidate switch release guards verdict "
-    "warnings cohorts paths drift accuracy pairs last_trip generation workers config_digest",
+    "/api/v1/endpoints/{endpoint}": "endpoint path protocol flag incumbent candidate switch release guards "
+    "verdict warnings cohorts paths drift accuracy pairs last_trip generation workers config_digest",
     "/api/v1/endpoints/{endpoint}/kill": "kill generation confirmed_ms workers durable shared",
     "/api/v1/endpoints/{endpoint}/rearm": "cleared generation",
     "/api/v1/endpoints/{endpoint}/pairs": "pairs",
@@ -69,7 +69,8 @@ _MEMBERS = {
     "/api/v1/drills/{drill}": "id endpoint version state passed reason by fault",
     "/api/v1/notifications": "receivers",
     "/api/v1/notifications/test": "receiver delivered status detail",
-    "/api/v1/diagnoses/{endpoint}": "endpoint signal before after axis explanations concentrations changes notes",
+    "/api/v1/diagnoses/{endpoint}": "endpoint signal before after axis explanations concentrations "
+    "changes notes",
     "/api/v1/lineage/refresh": "versions",
     "/api/v1/whoami": "name authentication role endpoints expires",
     "/api/v1/overview": "endpoints generation config_digest workers shortcomings degraded",

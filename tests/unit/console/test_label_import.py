@@ -170,3 +170,15 @@ def test_an_import_that_cannot_go_on_says_where_to_go_on(
     assert "go on with --after 0" in found.stderr
     found = CliRunner().invoke(app, [*command, "--label", "truth"])
     assert found.exit_code == 2
+
+
+def test_what_the_gateway_would_refuse_a_whole_part_for_is_told_with_its_row(tmp_path: Path) -> None:
+    path = tmp_path / "labels.jsonl"
+    lines = [
+        '{"request_id": "a", "label": "\\ud800"}', '{"request_id": "b", "label": 1' + "0" * 400 + "}",
+        '{"request_id": "c\\udfff", "label": 1}', '{"request_id": "d", "label": "fög"}',
+    ]  # fmt: skip
+    path.write_text("\n".join(lines))
+    found = list(rows(path, Columns(), lambda part: None))
+    assert [isinstance(one, Refusal) for one in found] == [True, True, True, False]
+    assert [one.line for one in found] == [1, 2, 3, 4]

@@ -191,7 +191,7 @@ class Authentication:
         gate = self._gatehouse
         wait = gate.mutations.take(f"{who.authentication} {who.name}", gate.clock.monotonic())
         if wait:
-            detail = f"{MUTATIONS} changes a minute are the most; a kill and the end of a release are always taken"
+            detail = f"{MUTATIONS} changes a minute are the most; a kill or abort is always taken"
             return 429, detail, {"retry-after": str(int(wait) + 1)}
         return None
 

@@ -33,6 +33,11 @@ def auth(root: Section) -> AuthSettings:
         certificate = tls.need("certificate", values.text(1024), "the path of a PEM file, chain included")
         key = tls.need("key", values.text(1024), "the path of the certificate's key, PEM, no passphrase")
     url = section.take("url", _origin, None)
+    behind_loopback = section.take("behind_loopback", values.boolean, False)
+    if behind_loopback and not loopback(urlsplit(url or "").hostname or ""):
+        section.refuse(
+            "behind_loopback", True, "give auth.url, the http://127.0.0.1 address under which it is reached"
+        )
     oidc = _oidc(section)
     if oidc is not None and url is None:
         section.refuse("url", None, "this key is required with oidc: where the issuer sends browsers back to")
@@ -45,6 +50,7 @@ def auth(root: Section) -> AuthSettings:
         longest=longest,
         certificate=certificate,
         key=key,
+        behind_loopback=behind_loopback,
     )
 
 

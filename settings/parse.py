@@ -148,11 +148,12 @@ def _check_admin(root: Section, admin: Address, access: AuthSettings) -> None:
             "without authentication only loopback may reach the admin API: use 127.0.0.1, [::1] or "
             "localhost, or configure auth.tokens_file or auth.oidc",
         )  # fmt: skip
-    elif not access.secure:
+    elif not access.secure and not access.behind_loopback:
         root.refuse(
             "admin", str(admin),
             "tokens would travel in the clear: serve TLS with admin_tls, or give auth.url, the https:// "
-            "address of the proxy that does; only loopback may do without",
+            "address of the proxy that does; only loopback may do without (for a container whose port is "
+            "published on loopback: auth.behind_loopback)",
         )  # fmt: skip
 
 

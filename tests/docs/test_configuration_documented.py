@@ -71,7 +71,8 @@ tiers:
       - {mode: canary, weight: 8%}
 auth:
   tokens_file: tokens.json
-  url: https://gate.example
+  url: https://127.0.0.1:7443
+  behind_loopback: true
   metrics: open
   session: {idle: 7m, longest: 7h}
   oidc:
@@ -298,8 +299,8 @@ def test_a_documented_default_written_out_means_the_same_as_the_key_left_out(key
     for document in (absent, present):
         if key == "flags.path":  # an endpoint's flag needs it
             del document["endpoints"]["rain"]["flag"]
-        if key == "auth.url":  # an issuer needs it
-            del document["auth"]["oidc"]
+        if key == "auth.url":  # an issuer needs it, and what is behind loopback
+            del document["auth"]["oidc"], document["auth"]["behind_loopback"]
         if key == "log.kafka.tls":  # authorities are for TLS
             del document["log"]["kafka"]["ca"]
         if key in ("log.kafka.user", "log.kafka.password_env"):  # neither is without the other

@@ -48,6 +48,11 @@ def test_elsewhere_tokens_do_not_travel_in_the_clear() -> None:
     ((path, _),) = _refused(admin="0.0.0.0:8081", auth={**auth, "url": "http://127.0.0.1:8081"})
     assert path == "admin"
     assert not _refused(admin="0.0.0.0:8081", auth={**auth, "url": "https://gate.example"})
+    published = {**auth, "url": "http://127.0.0.1:8081", "behind_loopback": True}
+    assert not _refused(admin="0.0.0.0:8081", auth=published)
+    for url in (None, "https://gate.example"):
+        ((path, _),) = _refused(admin="0.0.0.0:8081", auth={**published, "url": url})
+        assert path == "auth.behind_loopback"
     assert not _refused(admin="0.0.0.0:8081", auth=auth, admin_tls={"certificate": "a", "key": "b"})
 
 

@@ -63,7 +63,7 @@ class AuthSettings:
         tokens_file: the file with the tokens' digests; None: there are none.
         oidc: who else vouches for people; None: nobody.
         url: how browsers reach the admin port; None: by its own address.
-        behind_loopback: whether the port, wherever it listens, is reached through this machine's loopback only.
+        behind_loopback: whether the port, wherever it listens, is reached through our loopback only.
         open_metrics: whether /metrics is shown to everybody.
         idle: seconds without a request after which a session ends.
         longest: seconds after which every session ends.

@@ -20,6 +20,7 @@ import asyncio
 import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from itertools import groupby
 from pathlib import Path
@@ -101,6 +102,7 @@ class LabelDesk:
         self._keeper = keeper
         self._clock = clock
         self._store: LabelStore | None = None
+        self._thread = ThreadPoolExecutor(1, "labels")
         self._folder = ""
         self._session = ""
         self._heard_to = 0
@@ -374,18 +376,21 @@ class LabelDesk:
         store = self._store
         assert store is not None  # noqa: S101 - `_open` raises otherwise
         try:
-            return await asyncio.to_thread(work, store)
+            return await self._in_thread(work, store)
         except StateUnavailable:
             self._store = None  # opened afresh: after a failed fsync nobody knows what it holds
-            store.close()
+            await self._in_thread(store.close)
             raise
+
+    async def _in_thread(self, work: Callable[..., T], *given: object) -> T:
+        # Whoever is cancelled here leaves work behind; with one thread the store is not closed under it.
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *given)
 
     async def _open(self, folder: Path) -> None:
         if self._store is not None:
-            self._store.close()
-            self._store = None
-        store = await asyncio.to_thread(LabelStore, folder, self._clock.wall())
-        made, _ = store.made
+            before, self._store = self._store, None
+            await self._in_thread(before.close)
+        store, made = await self._in_thread(_opened, folder, self._clock.wall())
         self._store, self._folder, self.rounds = store, str(folder), 0
         if self._session != f"labels:{made}":
             self._session = f"labels:{made}"
@@ -394,9 +399,10 @@ class LabelDesk:
     async def close(self) -> None:
         """Give the store back."""
         async with self._turn:
-            if self._store is not None:
-                self._store.close()
-                self._store = None
+            store, self._store = self._store, None
+            if store is not None:
+                await self._in_thread(store.close)
+            self._thread.shutdown(wait=False)
 
     async def _prune(self) -> None:
         now = self._clock.wall()
@@ -509,6 +515,15 @@ class _Intake:
 
     def _refuse(self, given: Given, detail: str) -> None:
         self.refused.append({"request_id": given.request_id, "detail": detail})
+
+
+def _opened(folder: Path, now: float) -> tuple[LabelStore, str]:
+    store = LabelStore(folder, now)
+    try:
+        return store, store.made[0]
+    except BaseException:
+        store.close()
+        raise
 
 
 def _read(folder: Path, work: Callable[[LabelStore], T]) -> T:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -358,3 +359,28 @@ def test_numbers_that_begin_anew_are_followed_from_there(tmp_path: Path) -> None
             assert await heard(control) != {}
 
     asyncio.run(asyncio.wait_for(scenario(), 60))
+
+
+def test_the_store_is_not_closed_under_work_that_a_cancelled_caller_left_behind(tmp_path: Path) -> None:
+    began, may_end = threading.Event(), threading.Event()
+    read: list[int] = []
+
+    def work(store: LabelStore) -> None:
+        began.set()
+        may_end.wait(30)
+        read.append(store.count_waiting())
+
+    async def scenario() -> None:
+        async with deciding(tmp_path, Hand(NOON)) as control:
+            desk = control.control.labels
+            asking = asyncio.get_running_loop().create_task(desk._with_store(work))
+            await asyncio.to_thread(began.wait, 30)
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+            closing = asyncio.get_running_loop().create_task(desk.close())
+            await asyncio.sleep(0)
+            may_end.set()
+            await closing
+            assert read == [0]
+
+    asyncio.run(scenario())

@@ -40,7 +40,7 @@ from killswitch.cohorts import LabelledPair
 from monitoring.labels import kept
 from monitoring.labels.joining import Order, Round, joined, taken
 from monitoring.labels.kept import ANY, KeptLabel, Outcome
-from monitoring.labels.store import Counts, LabelStore, Numbered, Testimony
+from monitoring.labels.store import NAME, Counts, LabelStore, Numbered, Testimony
 from monitoring.labels.truths import CLASSES, NUMBERS, TEXTS, Kind, Unfit
 
 AT_ONCE = 500
@@ -247,7 +247,8 @@ class LabelDesk:
         done = Round()
         await self._write_down()
         if not self.logged:
-            await self._hear_all()
+            if await asyncio.to_thread((self.folder / NAME).exists):
+                await self._hear_all()
             return done
         kinds = self.kinds()
         fresh = await self._take(kinds, done)

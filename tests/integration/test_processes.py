@@ -29,7 +29,7 @@ def _run(scenario: Callable[[], Awaitable[None]]) -> None:
 
 
 async def _until(gateway: Gateway, holds: Callable[[dict[str, Any]], bool], what: str) -> dict[str, Any]:
-    for _ in range(600):
+    for _ in range(1200):
         view = await gateway.view()
         if holds(view):
             return view

@@ -209,8 +209,8 @@ def post(body: bytes = b"{}", *, unit: str = "u1", fields: bytes = b"", path: st
 
 
 async def eventually(condition: Callable[[], object], what: str) -> None:
-    """Wait until `condition()` holds; fails after ten seconds by naming `what`."""
-    for _ in range(2000):
+    """Wait until `condition()` holds; fails after a minute by naming `what`."""
+    for _ in range(12_000):
         if condition():
             return
         await asyncio.sleep(0.005)

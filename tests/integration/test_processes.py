@@ -129,11 +129,14 @@ def test_a_restart_stays_tripped_and_a_rearm_starts_from_shadow(tmp_path: Path) 
                 async with Clients(gateway.port) as clients:
                     await clients.more(50)
                     assert set(clients.arms) == {"incumbent"}
-                    told = await gateway.admin.post(
-                        "/api/v1/endpoints/rain/rearm", json={"reason": "looked at it"}
-                    )
-                    assert told.status_code == 200
-                    assert (await gateway.view())["release"]["mode"] == "shadow"
+                assert not clients.failures
+                # Without traffic the plan stays where it begins until it was looked at.
+                told = await gateway.admin.post(
+                    "/api/v1/endpoints/rain/rearm", json={"reason": "looked at it"}
+                )
+                assert told.status_code == 200
+                assert (await gateway.view())["release"]["mode"] == "shadow"
+                async with Clients(gateway.port) as clients:
                     await _until(gateway, lambda v: v["release"]["mode"] == "canary", "the plan begins anew")
                     await eventually(
                         lambda: clients.arms.get("candidate", 0) > 10, "the candidate serves again"
